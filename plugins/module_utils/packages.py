@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 # Runs a program with the given arguments and returns its standard output.
@@ -52,13 +52,20 @@ def parse_apt_cache_policy(output: str) -> dict[str, str]:
     return {name: upstream_version(version) for name, version in found if version != "(none)"}
 
 
-def read_packages(names: Iterable[str], run: Run) -> Packages:
-    """Ask dpkg for `names` and apt for those that it does not have installed."""
+def read_packages(names: Iterable[str], run: Run, satisfied_by: Mapping[str, list[str]] | None = None) -> Packages:
+    """Ask dpkg for `names` and apt for those that it does not have installed.
+
+    A name of `satisfied_by` counts as installed when one of its alternatives is, in that one's version.
+    """
     wanted = list(dict.fromkeys(names))
     if not wanted:
         return Packages({}, {})
-    found = parse_dpkg_query(run([*DPKG_QUERY, *wanted]))
-    installed = {name: found.get(name, "") for name in wanted}
+    alternatives = {name: (satisfied_by or {}).get(name, []) for name in wanted}
+    asked = dict.fromkeys([*wanted, *(other for others in alternatives.values() for other in others)])
+    found = parse_dpkg_query(run([*DPKG_QUERY, *asked]))
+    installed = {
+        name: next((found[other] for other in [name, *alternatives[name]] if found.get(other)), "") for name in wanted
+    }
     missing = [name for name in wanted if not installed[name]]
     candidates = parse_apt_cache_policy(run([*APT_CACHE, *missing])) if missing else {}
     return Packages(installed, candidates)

@@ -21,6 +21,10 @@ options:
     type: list
     elements: str
     required: true
+  satisfied_by:
+    description: Packages that do the work of one of O(names). It counts as installed when one of them is.
+    type: dict
+    default: {}
 attributes:
   check_mode:
     support: full
@@ -72,12 +76,17 @@ from ..module_utils.packages import read_packages
 
 def main() -> None:
     module = AnsibleModule(
-        argument_spec={"names": {"type": "list", "elements": "str", "required": True}},
+        argument_spec={
+            "names": {"type": "list", "elements": "str", "required": True},
+            "satisfied_by": {"type": "dict", "default": {}},
+        },
         supports_check_mode=True,
     )
     # Both programs exit with an error when they do not know a name; what they print of the others is what counts.
     module.run_command_environ_update = {"LC_ALL": "C"}
-    packages = read_packages(module.params["names"], lambda argv: module.run_command(argv)[1])
+    packages = read_packages(
+        module.params["names"], lambda argv: module.run_command(argv)[1], module.params["satisfied_by"]
+    )
     result = {"versions": packages.versions, "installed": packages.installed, "missing": packages.missing}
     lines = "".join(f"package {name} {packages.versions[name]}\n" for name in packages.missing)
     diff = {"before": "", "after": lines, "before_header": "packages", "after_header": "packages"}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 from ansible_collections.postoffice.mail.plugins.module_utils.packages import (
     parse_apt_cache_policy,
     parse_dpkg_query,
@@ -63,3 +64,11 @@ def test_nothing_wanted_asks_nobody() -> None:
         raise AssertionError(argv)
 
     assert read_packages([], run).missing == []
+
+
+def test_a_package_counts_as_installed_when_another_does_its_work() -> None:
+    packages = read_packages(
+        ["systemd-timesyncd"], lambda argv: "chrony\tinstalled\t4.3-2\n", {"systemd-timesyncd": ["chrony", "ntpsec"]}
+    )
+    assert packages.missing == []
+    assert packages.installed == {"systemd-timesyncd": "4.3"}
