@@ -1,0 +1,5 @@
+# Copyright (c) Post Office contributors
+# GNU General Public License v3.0+ (see https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Brings the configuration of one daemon to a host: stage, check, swap, reload, probe, put back."""

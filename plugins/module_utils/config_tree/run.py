@@ -1,0 +1,393 @@
+# Copyright (c) Post Office contributors
+# GNU General Public License v3.0+ (see https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""One run: stage, check, keep the old tree, swap, reload, probe; on failure put the old tree back and reload."""
+
+from __future__ import annotations
+
+import posixpath
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+from .diff import describe
+from .errors import ConfigTreeError
+from .host import Host, Outcome
+from .plan import Change, Plan, Sight, make_plan, touches_systemd
+from .report import failure, told
+from .request import Request
+from .scrub import Scrubber
+from .state import STATE_ROOT, Kept, Pending, State, Store, Written, kept_as
+
+CHECK_SECONDS = 120
+ACTION_SECONDS = 180
+LOCK_SECONDS = 120
+PUT_BACK_PROBE_SECONDS = 5
+_POLL_SECONDS = 0.25
+_NOT_INSTALLED = 127
+
+
+@dataclass(frozen=True)
+class Result:
+    """What the task returns."""
+
+    changed: bool = False
+    pending: bool = False
+    files: tuple[dict[str, str], ...] = ()
+    diff: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+
+class _Failed(Exception):
+    """A step after the swap failed; the message is complete but for what happens to the old tree."""
+
+
+@dataclass
+class _Situation:
+    """What a run found: the memory of earlier runs, the plan, and what is watched."""
+
+    state: State
+    pending: Pending | None
+    plan: Plan
+    watch: dict[str, str]
+    warnings: list[str] = field(default_factory=list)
+
+    @property
+    def watch_changed(self) -> list[str]:
+        before = self.state.watch or {}
+        return [path for path, print_ in self.watch.items() if before.get(path) != print_]
+
+    @property
+    def changed(self) -> bool:
+        return bool(self.plan.changes or self.pending or self.watch_changed)
+
+
+def apply(request: Request, host: Host, check_mode: bool = False, state_root: str = STATE_ROOT) -> Result:
+    """Bring the host to what the request asks for, or leave it as it was and raise ConfigTreeError."""
+    store = Store(host, request.name, state_root)
+    if check_mode:
+        return _Run(request, host, store).predict()
+    store.create()
+    with host.lock(store.lock_file, LOCK_SECONDS):
+        return _Run(request, host, store).carry_out()
+
+
+class _Run:
+    def __init__(self, request: Request, host: Host, store: Store) -> None:
+        self.request = request
+        self.host = host
+        self.store = store
+        self.scrubber = Scrubber(request.items)
+
+    def predict(self) -> Result:
+        if self.store.exists():
+            self.store.verify()
+        situation = self._look(check_mode=True)
+        if situation.changed:
+            self._check(situation, check_mode=True)
+        return self._result(situation)
+
+    def carry_out(self) -> Result:
+        situation = self._look(check_mode=False)
+        if not situation.changed:
+            self._remember(situation)
+            return self._result(situation)
+        self._check(situation, check_mode=False)
+        with self.host.unhurried():
+            self._swap_or_put_back(situation)
+        return self._result(situation)
+
+    # Look
+
+    def _look(self, check_mode: bool) -> _Situation:
+        state, pending = self.store.load(), self.store.load_pending()
+        if pending:
+            state = self._with_written(state, pending)
+        sight = Sight(self.host.look, self.host.names, self.host.uid, self.host.gid)
+        claimed = self.store.claimed_by_others() if self._may_remove(state) else {}
+        plan = make_plan(self.request.items, state, sight, claimed, check_mode)
+        watched = (*self.request.watch, *self.request.watch_restart)
+        watch = {path: self.host.fingerprint(path) for path in watched}
+        return _Situation(state, pending, plan, watch, list(plan.warnings))
+
+    def _may_remove(self, state: State) -> bool:
+        return not set(state.files) <= {item.path for item in self.request.items}
+
+    def _with_written(self, state: State, pending: Pending) -> State:
+        """The memory as if the unfinished swap's writes had been recorded; those it did not come to are left out."""
+        kept = {entry.path: entry for entry in pending.kept}
+        written = {path: mark for path, mark in pending.writes.items() if not self._is_as_kept(kept[path])}
+        return replace(
+            state, files={**state.files, **written}, folders=tuple(dict.fromkeys((*state.folders, *pending.folders)))
+        )
+
+    def _is_as_kept(self, kept: Kept) -> bool:
+        found = self.host.look(kept.path)
+        if kept.kind == "absent" or found is None:
+            return kept.kind == "absent" and found is None
+        if kept.kind == "directory":
+            return False
+        return found == self.host.look(kept.store)
+
+    def _remember(self, situation: _Situation) -> None:
+        """Record what needs no reload: marks of files that were changed in the request only."""
+        state = self._next_state(situation)
+        if state != self.store.load():
+            self.store.save(state)
+
+    def _next_state(self, situation: _Situation) -> State:
+        items = {item.path: item for item in self.request.items if item.kind == "file"}
+        ours = {change.path for change in situation.plan.files} | set(situation.state.files)
+        created = {change.path for change in situation.plan.folders if change.action == "created"}
+        folders = (created | set(situation.state.folders)) - {change.path for change in situation.plan.removals}
+        return State(
+            files={path: Written(items[path].restart, items[path].secret) for path in sorted(ours & set(items))},
+            folders=tuple(sorted(path for path in folders if self.host.look(path))),
+            watch=situation.watch,
+        )
+
+    # Check
+
+    def _check(self, situation: _Situation, check_mode: bool) -> None:
+        if not self.request.check:
+            return
+        changes = situation.plan.changes
+        try:
+            outcomes = self._run_checks(changes)
+        except ConfigTreeError as error:
+            if not check_mode:
+                raise
+            situation.warnings.append(str(error))
+            return
+        for outcome in outcomes:
+            if not outcome.failed:
+                continue
+            message = self._failure(f"The check of {self.request.name} failed, nothing was changed", outcome, situation)
+            if not (check_mode and self._may_be_too_early(outcome, situation)):
+                raise ConfigTreeError(message)
+            situation.warnings.append(
+                f"{message}\nThis is a warning only: the host lacks what earlier tasks of a real run install first."
+            )
+
+    def _run_checks(self, changes: Sequence[Change]) -> list[Outcome]:
+        if not changes:
+            return self._run_in_turn()
+        paths = [change.path for change in changes]
+        return self.host.run_in_view(paths, lambda: self._stage(changes), self.request.check, CHECK_SECONDS)
+
+    def _run_in_turn(self) -> list[Outcome]:
+        outcomes: list[Outcome] = []
+        for argv in self.request.check:
+            outcomes.append(self.host.run(argv, CHECK_SECONDS))
+            if outcomes[-1].failed:
+                break
+        return outcomes
+
+    def _stage(self, changes: Sequence[Change]) -> None:
+        writes = [change for change in changes if change.item]
+        self._prepare(writes)
+        self._rename(writes)
+        self._remove([change for change in changes if not change.item])
+
+    def _may_be_too_early(self, outcome: Outcome, situation: _Situation) -> bool:
+        """Whether a failed check in check mode can come from what is not installed or made yet."""
+        never_deployed = situation.state.watch is None
+        watched_is_missing = "" in situation.watch.values()
+        return bool(never_deployed or watched_is_missing or situation.plan.warnings or outcome.status == _NOT_INSTALLED)
+
+    # Swap
+
+    def _swap_or_put_back(self, situation: _Situation) -> None:
+        pending = self._keep(situation)
+        try:
+            self._swap(situation, pending)
+            self._probe(situation)
+        except (_Failed, OSError) as error:
+            self._put_back(pending, str(error) if isinstance(error, _Failed) else f"writing failed: {error}")
+        self.store.save(self._next_state(situation))
+        self.store.clear_pending()
+
+    def _keep(self, situation: _Situation) -> Pending:
+        """Keep what is there now, then leave the mark that a swap has begun."""
+        earlier = situation.pending
+        if earlier is None:
+            self.store.clear_old()
+        self.store.make_old()
+        kept = list(earlier.kept if earlier else ())
+        known = {entry.path for entry in kept}
+        for change in situation.plan.changes:
+            if change.path in known:
+                continue
+            entry = kept_as(change.before, change.path, posixpath.join(self.store.old, str(len(kept))))
+            if entry.store:
+                self.host.keep(change.path, entry.store)
+            kept.append(entry)
+        self.host.sync([self.store.old])
+        pending = self._pending(situation, kept)
+        self.store.save_pending(pending)
+        return pending
+
+    def _pending(self, situation: _Situation, kept: Sequence[Kept]) -> Pending:
+        earlier, plan = situation.pending, situation.plan
+        writes = {
+            change.path: Written(change.restart, bool(change.item and change.item.secret)) for change in plan.files
+        }
+        created = [change.path for change in plan.folders if change.action == "created"]
+        changed_watch = set(situation.watch_changed)
+        return Pending(
+            kept=tuple(kept),
+            writes={**(earlier.writes if earlier else {}), **writes},
+            folders=tuple(dict.fromkeys((*(earlier.folders if earlier else ()), *created))),
+            restart=bool(earlier and earlier.restart)
+            or any(change.restart for change in plan.changes)
+            or bool(changed_watch & set(self.request.watch_restart)),
+            daemon_reload=bool(earlier and earlier.daemon_reload)
+            or touches_systemd(change.path for change in plan.changes),
+        )
+
+    def _swap(self, situation: _Situation, pending: Pending) -> None:
+        plan = situation.plan
+        self._prepare(plan.writes)
+        self._rename(plan.writes)
+        self.host.sync(posixpath.dirname(change.path) for change in plan.writes)
+        if plan.writes or not plan.removals:
+            self._act(pending, situation)
+        if plan.removals:
+            self._remove(plan.removals)
+            self._act(pending, situation)
+
+    def _prepare(self, writes: Sequence[Change]) -> None:
+        """Make the folders and write each new file beside its place, so that only renames are left to do."""
+        for change in writes:
+            if change.item is None:
+                continue
+            if change.item.content is None:
+                if change.before is None:
+                    self.host.make_folder(change.path, change.item.mode, change.uid, change.gid)
+                else:
+                    self.host.set_attributes(change.path, change.item.mode, change.uid, change.gid)
+            else:
+                self.host.write(beside(change.path), change.item.content, change.item.mode, change.uid, change.gid)
+
+    def _rename(self, writes: Sequence[Change]) -> None:
+        for change in writes:
+            if not change.is_folder:
+                self.host.rename(beside(change.path), change.path)
+
+    def _remove(self, removals: Sequence[Change]) -> None:
+        for change in removals:
+            if change.is_folder:
+                self.host.remove_folder(change.path)
+            else:
+                self.host.remove(change.path)
+        self.host.sync(posixpath.dirname(change.path) for change in removals)
+
+    # Reload and probe
+
+    def _act(self, pending: Pending, situation: _Situation) -> None:
+        for argv in self._actions(pending):
+            outcome = self.host.run(argv, ACTION_SECONDS)
+            if outcome.failed:
+                raise _Failed(
+                    self._failure(f"{self.request.name} does not take the new configuration", outcome, situation)
+                )
+
+    def _actions(self, pending: Pending) -> list[tuple[str, ...]]:
+        action = self.request.restart if pending.restart else self.request.reload
+        actions: list[tuple[str, ...]] = [("systemctl", "daemon-reload")] if pending.daemon_reload else []
+        return [*actions, action] if action else actions
+
+    def _probe(self, situation: _Situation) -> None:
+        outcome = self._answers(self.request.probe_timeout)
+        if outcome:
+            headline = f"{self.request.name} does not answer with the new configuration"
+            raise _Failed(self._failure(headline, outcome, situation))
+
+    def _answers(self, seconds: float) -> Outcome | None:
+        """None when the daemon answers in time, else the last failed attempt."""
+        if not self.request.probe:
+            return None
+        deadline = self.host.now() + seconds
+        while True:
+            left = max(deadline - self.host.now(), 1)
+            outcome = self.host.run(self.request.probe, left)
+            if not outcome.failed:
+                return None
+            if self.host.now() >= deadline:
+                return outcome
+            self.host.wait(_POLL_SECONDS)
+
+    # Put back
+
+    def _put_back(self, pending: Pending, why: str) -> None:
+        """Restore the old tree and raise; when that fails too the mark stays for the next run."""
+        try:
+            self._restore(pending)
+            trouble = [
+                told(outcome)
+                for argv in self._actions(pending)
+                if (outcome := self.host.run(argv, ACTION_SECONDS)).failed
+            ]
+        except OSError as error:
+            trouble = [f"writing failed: {error}"]
+        if trouble:
+            raise ConfigTreeError(
+                self.scrubber.clean(
+                    f"{why}\nThe old files could not be put to work again: {'; '.join(trouble)}; run again after a look at the host"
+                )
+            )
+        self.store.clear_pending()
+        answer = "" if self._answers(PUT_BACK_PROBE_SECONDS) else " and it answers" if self.request.probe else ""
+        raise ConfigTreeError(
+            self.scrubber.clean(f"{why}\nThe old files are back, {self.request.name} was told to read them{answer}.")
+        )
+
+    def _restore(self, pending: Pending) -> None:
+        """Put every kept path back; can be repeated after an interruption."""
+        for entry in pending.kept:
+            self.host.remove(beside(entry.path))
+        self._restore_folders(pending)
+        lasting = {item.path for item in self.request.items if item.last}
+        for entry in sorted(pending.kept, key=lambda entry: entry.path in lasting):
+            if entry.store:
+                self.host.keep(entry.store, beside(entry.path))
+                self.host.rename(beside(entry.path), entry.path)
+        for entry in sorted(pending.kept, key=lambda entry: entry.path, reverse=True):
+            if entry.kind == "absent" and entry.path in pending.folders:
+                self.host.remove_folder(entry.path)
+            elif entry.kind == "absent":
+                self.host.remove(entry.path)
+        self.host.sync(posixpath.dirname(entry.path) for entry in pending.kept)
+
+    def _restore_folders(self, pending: Pending) -> None:
+        for entry in sorted(pending.kept, key=lambda entry: entry.path):
+            if entry.kind == "directory" and self.host.look(entry.path):
+                self.host.set_attributes(entry.path, entry.mode, entry.uid, entry.gid)
+            elif entry.kind == "directory":
+                self.host.make_folder(entry.path, entry.mode, entry.uid, entry.gid)
+
+    # Words
+
+    def _failure(self, headline: str, outcome: Outcome, situation: _Situation) -> str:
+        changed = [change.path for change in situation.plan.changes if not change.is_folder] or situation.watch_changed
+        return self.scrubber.clean(failure(headline, told(outcome), outcome.output, self.request.items, changed))
+
+    def _result(self, situation: _Situation) -> Result:
+        diff = [describe(change, self.host.owner_name, self.host.group_name) for change in situation.plan.changes]
+        if situation.state.watch is not None:
+            diff += [f"{path} is not what it was at the last reload\n" for path in situation.watch_changed]
+        if situation.pending:
+            diff.append(f"an earlier run was interrupted: {self.request.name} is reloaded and probed\n")
+        return Result(
+            changed=situation.changed,
+            pending=situation.pending is not None,
+            files=tuple({"path": change.path, "action": change.action} for change in situation.plan.changes),
+            diff=tuple(diff),
+            warnings=tuple(self.scrubber.clean(warning) for warning in situation.warnings),
+        )
+
+
+def beside(path: str) -> str:
+    """Where a new file waits for its rename: the same folder, a name that no daemon's include pattern matches."""
+    folder, name = posixpath.split(path)
+    return posixpath.join(folder, f".{name}.config_tree")
