@@ -1,0 +1,58 @@
+"""What a deployment has, found in its inventory. Tests say what they need; what is absent is deselected."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from .deployment import Deployment
+
+Domain = dict[str, Any]
+
+
+def _names(domain: Domain) -> Iterator[str]:
+    """Every local part that the domain names: mailboxes, their aliases, aliases."""
+    for mailbox in domain.get("mailboxes", []):
+        yield mailbox["name"]
+        yield from mailbox.get("aliases", [])
+    for alias in domain.get("aliases", []):
+        yield alias.get("name", "")
+
+
+def _address(address: str) -> Callable[[Deployment], bool]:
+    local, _, name = address.partition("@")
+    return lambda deployment: any(domain["name"] == name and local in _names(domain) for domain in deployment.domains)
+
+
+def _domain(name: str) -> Callable[[Deployment], bool]:
+    return lambda deployment: any(domain["name"] == name for domain in deployment.domains)
+
+
+def _variable(name: str) -> Callable[[Deployment], bool]:
+    return lambda deployment: bool(deployment.variables.get(name))
+
+
+# One line for each thing that a test may need: by which part of the inventory one knows that it is there.
+FEATURES: dict[str, Callable[[Deployment], bool]] = {
+    "aliases": _address("info@example.org"),
+    "alias domain": _domain("example.net"),
+    "catch-all": _domain("example.com"),
+    "compression": _variable("dovecot_compression"),
+    "elsewhere": lambda deployment: bool(deployment.description.get("elsewhere")),
+    "expressions": _domain("example.com"),
+    "hashes": _variable("test_passwords"),
+    "international domain": _domain("bücher.example"),
+    "ipv6": lambda deployment: bool(deployment.description.get("address6")),
+    "nasty passwords": _domain("passwords.example"),
+    "pop3": _variable("dovecot_pop3"),
+    "quota": _address("small@example.org"),
+    "relay": _domain("relayed.example"),
+    "senders": _address("newsletter@example.org"),
+    "sieve scripts": _address("filer@example.org"),
+    "smarthost": _variable("postfix_smarthost"),
+    "states": _address("former@example.org"),
+}
+
+
+def missing(deployment: Deployment, needs: set[str]) -> set[str]:
+    return {need for need in needs if not FEATURES[need](deployment)}

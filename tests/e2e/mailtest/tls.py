@@ -1,0 +1,41 @@
+"""TLS contexts of the clients that the tests play."""
+
+from __future__ import annotations
+
+import socket
+import ssl
+import warnings
+
+
+def any_certificate() -> ssl.SSLContext:
+    """A modern client that does not ask who signed the certificate: test hosts sign their own."""
+    context = ssl.create_default_context()
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    return context
+
+
+def only(version: ssl.TLSVersion, ciphers: str = "ALL:@SECLEVEL=0") -> ssl.SSLContext:
+    """A client that speaks one version of TLS and, below 1.3, offers these ciphers, weak ones included."""
+    context = any_certificate()
+    context.set_ciphers(ciphers)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        context.minimum_version = version
+        context.maximum_version = version
+    return context
+
+
+def refusal(connection: socket.socket, context: ssl.SSLContext) -> str | None:
+    """Shake hands; the alert with which the server refused, or None when it agreed.
+
+    A handshake that the client itself cannot begin is an error of the test and is raised.
+    """
+    try:
+        with context.wrap_socket(connection, server_hostname="mail.example.org"):
+            return None
+    except ssl.SSLError as error:
+        reason = error.reason or ""
+        if "ALERT" in reason:
+            return reason
+        raise

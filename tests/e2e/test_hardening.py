@@ -1,0 +1,145 @@
+"""What an intruder would find: few open doors, and daemons that can do little beyond their work."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+import pytest
+from mailtest.deployment import Deployment, Shell
+
+pytestmark = pytest.mark.last
+
+MAIL = {25, 465, 587, 143, 993, 4190}
+SSH = {22}
+POP3 = {110, 995}
+
+# Unit, and the exposure of `systemd-analyze security` (0 to 10) that it must not exceed.
+EXPOSURE = {"postfix": 6.5, "dovecot": 6.5, "postoffice-milter": 2.5}
+
+
+def unit(host: Shell, name: str) -> str:
+    """The unit that runs the daemon; Debian 12 runs Postfix as postfix@-."""
+    for candidate in (f"{name}@-.service", f"{name}.service"):
+        shown = host.output("systemctl", "show", "--property=MainPID", "--value", candidate).strip()
+        if shown not in ("", "0"):
+            return candidate
+    raise AssertionError(f"{name} does not run")
+
+
+def main_process(host: Shell, name: str) -> str:
+    return host.output("systemctl", "show", "--property=MainPID", "--value", unit(host, name)).strip()
+
+
+def processes(host: Shell, name: str) -> list[str]:
+    group = host.output("systemctl", "show", "--property=ControlGroup", "--value", unit(host, name)).strip()
+    return host.output("cat", f"/sys/fs/cgroup{group}/cgroup.procs").split()
+
+
+def listening(host: Shell) -> Iterator[tuple[str, str, int]]:
+    for line in host.output("ss", "--no-header", "--listening", "--numeric", "--tcp", "--udp").splitlines():
+        fields = line.split()
+        address, _, port = fields[4].rpartition(":")
+        yield fields[0], address, int(port)
+
+
+def test_nothing_listens_that_need_not(host: Shell, deployment: Deployment) -> None:
+    wanted = MAIL | SSH | (POP3 if deployment.variables.get("dovecot_pop3") else set())
+    sockets = set(listening(host))
+    assert {port for protocol, _, port in sockets if protocol == "tcp"} == wanted
+    assert {(address, port) for protocol, address, port in sockets if protocol == "udp"} == set()
+
+
+@pytest.mark.parametrize("name", EXPOSURE)
+def test_a_daemon_is_little_exposed(host: Shell, name: str) -> None:
+    analysis = host.output("systemd-analyze", "security", "--no-pager", unit(host, name))
+    found = re.search(r"Overall exposure level for \S+: ([0-9.]+)", analysis)
+    assert found
+    assert float(found[1]) <= EXPOSURE[name], analysis
+
+
+@pytest.mark.parametrize("name", EXPOSURE)
+@pytest.mark.parametrize("path", ["/usr/bin", "/usr/local/lib/postoffice", "/boot", "/etc/systemd/system"])
+def test_a_daemon_cannot_change_the_system(host: Shell, name: str, path: str) -> None:
+    inside = ("nsenter", f"--target={main_process(host, name)}", "--mount", "--", "touch", f"{path}/probe")
+    tried = host.run(*inside, check=False)
+    assert tried.returncode != 0
+    assert "Read-only file system" in tried.stderr
+
+
+@pytest.mark.parametrize("name", EXPOSURE)
+def test_a_daemon_does_not_see_homes(host: Shell, name: str) -> None:
+    inside = ("nsenter", f"--target={main_process(host, name)}", "--mount", "--")
+    assert host.run("test", "-e", "/root/.ssh/authorized_keys").returncode == 0
+    assert host.run(*inside, "test", "-e", "/root/.ssh/authorized_keys", check=False).returncode == 1
+
+
+@pytest.mark.parametrize("name", EXPOSURE)
+def test_a_daemon_has_its_own_tmp(host: Shell, name: str) -> None:
+    host.run("touch", "/tmp/probe-of-the-host")
+    try:
+        inside = ("nsenter", f"--target={main_process(host, name)}", "--mount", "--")
+        assert host.run(*inside, "test", "-e", "/tmp/probe-of-the-host", check=False).returncode == 1
+    finally:
+        host.run("rm", "/tmp/probe-of-the-host")
+
+
+FORBIDDEN = {  # capability: its number
+    "CAP_NET_ADMIN": 12,
+    "CAP_SYS_MODULE": 16,
+    "CAP_SYS_RAWIO": 17,
+    "CAP_SYS_PTRACE": 19,
+    "CAP_SYS_ADMIN": 21,
+    "CAP_SYS_BOOT": 22,
+    "CAP_SYS_TIME": 25,
+    "CAP_MKNOD": 27,
+    "CAP_MAC_ADMIN": 33,
+    "CAP_BPF": 39,
+}
+
+
+@pytest.mark.parametrize("name", EXPOSURE)
+def test_a_daemon_can_never_gain_the_system_s_powers(host: Shell, name: str) -> None:
+    for process in processes(host, name):
+        status = host.output("cat", f"/proc/{process}/status")
+        bounding = int(re.search(r"CapBnd:\s+([0-9a-f]+)", status)[1], 16)  # type: ignore[index]
+        assert [power for power, number in FORBIDDEN.items() if bounding >> number & 1] == []
+        assert re.search(r"Seccomp:\s+2", status), "system calls are filtered"
+        assert re.search(r"NoNewPrivs:\s+1", status)
+
+
+def test_the_milter_runs_as_a_user_of_its_own(host: Shell) -> None:
+    user = host.output("ps", "-o", "user:32=", "-p", main_process(host, "postoffice-milter")).strip()
+    assert user == "postoffice-milter"
+
+
+def test_daemons_come_back_by_themselves(host: Shell) -> None:
+    for name in EXPOSURE:
+        policy = host.output("systemctl", "show", "--property=Restart", "--value", unit(host, name)).strip()
+        assert policy in ("always", "on-failure", "on-abnormal"), name
+
+
+@pytest.mark.parametrize(
+    ("path", "reader"),
+    [
+        ("/var/lib/postoffice/directory.sqlite3", "postfix"),
+        ("/var/lib/postoffice/directory.sqlite3", "nobody"),
+        ("/var/lib/postoffice/published/lookup.sqlite3", "nobody"),
+        ("/etc/postoffice/tls/privkey.pem", "postfix"),
+        ("/etc/postoffice/tls/privkey.pem", "nobody"),
+        ("/var/vmail/example.org", "nobody"),
+    ],
+)
+def test_what_is_private_is_private(host: Shell, path: str, reader: str) -> None:
+    assert host.run("test", "-e", path).returncode == 0
+    tried = host.run("runuser", "-u", reader, "--", "test", "-r", path, check=False)
+    assert tried.returncode == 1
+
+
+def test_the_published_copy_holds_no_hash(host: Shell) -> None:
+    published = host.run(
+        "grep", "--count", "--text", r"\{[A-Z0-9-]*\}\$", "/var/lib/postoffice/published/lookup.sqlite3", check=False
+    )
+    assert published.stdout.strip() == "0"
+    live = host.output("grep", "--count", "--text", r"\{[A-Z0-9-]*\}\$", "/var/lib/postoffice/directory.sqlite3")
+    assert int(live) > 0, "the same search finds the hashes where they belong"

@@ -1,0 +1,73 @@
+"""What the host said in its journal: nothing that its operator would have to explain."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import pytest
+from mailtest.deployment import Deployment, Shell
+
+pytestmark = pytest.mark.last
+
+WARNING = 4  # syslog priority
+COMPLAINT = re.compile(r"\b(?:warning|error|fatal|panic):", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class Expected:
+    """A line that may be there, and why."""
+
+    program: str
+    pattern: str
+    reason: str
+
+
+EXPECTED = [
+    Expected("postfix/.*smtpd", r"SASL (PLAIN|LOGIN) authentication failed", "the tests log in with wrong passwords"),
+    Expected("postfix/.*smtpd", r"non-SMTP command from", "the tests smuggle"),
+]
+
+
+def explained(program: str, message: str) -> bool:
+    return any(re.fullmatch(each.program, program) and re.search(each.pattern, message) for each in EXPECTED)
+
+
+def journal(host: Shell) -> Iterator[dict[str, object]]:
+    for line in host.output("journalctl", "--boot", "--output=json", "--no-pager", "--all").splitlines():
+        yield json.loads(line)
+
+
+def test_the_journal_holds_no_unexplained_warning_or_error(host: Shell) -> None:
+    unexplained = []
+    for entry in journal(host):
+        message = entry.get("MESSAGE")
+        text = bytes(message).decode("utf-8", "replace") if isinstance(message, list) else str(message)
+        program = str(entry.get("SYSLOG_IDENTIFIER", entry.get("_COMM", "")))
+        grave = int(str(entry.get("PRIORITY", 6))) <= WARNING or COMPLAINT.search(text)
+        if grave and not explained(program, text):
+            unexplained.append(f"{program}: {text}")
+    assert unexplained == []
+
+
+def test_no_unit_has_failed(host: Shell) -> None:
+    assert host.output("systemctl", "list-units", "--failed", "--plain", "--no-legend") == ""
+
+
+def test_no_password_was_written_down(host: Shell, deployment: Deployment) -> None:
+    """Neither in the journal, which Ansible writes to as well, nor in a log file."""
+    everything = host.output("journalctl", "--boot", "--output=cat", "--no-pager", "--all")
+    logged = host.run(
+        "find", "/var/log", "-type", "f", "-not", "-path", "*/journal/*", "-size", "-20M", "-exec", "cat", "{}", "+"
+    )
+    secrets = {person.password for person in deployment.people.values() if len(person.password) > 7}
+    assert secrets
+    found = [secret[:3] + "..." for secret in secrets if secret in everything or secret in logged.stdout]
+    assert found == []
+    assert not re.search(r"\{(ARGON2|BLF-CRYPT|SHA512-CRYPT|SSHA)", everything), "no hash either"
+
+
+def test_nothing_is_left_in_the_queue(host: Shell) -> None:
+    assert host.output("postqueue", "-j") == ""

@@ -1,0 +1,121 @@
+"""One message stays one message, wherever a strange client thinks that it ends.
+
+A server that takes something else than <CR><LF>.<CR><LF> for the end of a message reads what follows as commands: a
+stranger's text becomes a message in anybody's name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from mailtest.deployment import Deployment, Person
+from mailtest.imap import Mailbox
+from mailtest.mail import STRANGER, Outside, message_id
+from mailtest.smtp import Dialogue, Reply, submission
+
+ENDS = {
+    "LF . LF": b"\n.\n",
+    "LF . CR LF": b"\n.\r\n",
+    "CR LF . LF": b"\r\n.\n",
+    "CR . CR LF": b"\r.\r\n",
+    "CR LF . CR": b"\r\n.\r",
+    "CR . CR": b"\r.\r",
+    "CR LF NUL . CR LF": b"\r\n\0.\r\n",
+}
+
+
+def smuggler(end: bytes, sender: str, outer: str, inner: str) -> bytes:
+    """A message with the false end in it, followed by what would be a second message if that were believed."""
+    return (
+        f"From: {sender}\r\nTo: alice@example.org\r\nMessage-ID: {outer}\r\n\r\nHarmless.".encode()
+        + end
+        + b"MAIL FROM:<bob@example.org>\r\nRCPT TO:<alice@example.org>\r\nDATA\r\n"
+        + f"From: bob@example.org\r\nTo: alice@example.org\r\nMessage-ID: {inner}\r\n\r\nSmuggled.".encode()
+    )
+
+
+def speak(dialogue: Dialogue, sender: str, data: bytes) -> list[Reply]:
+    """One transaction with `data` for a message; every reply from its end on."""
+    for line in (f"MAIL FROM:<{sender}>", "RCPT TO:<alice@example.org>", "DATA"):
+        assert dialogue.command(line).ok
+    try:
+        dialogue.send(data + b"\r\n.\r\nQUIT\r\n")
+    except ConnectionError:
+        return []
+    return dialogue.rest()
+
+
+@pytest.mark.parametrize("end", ENDS)
+def test_nothing_is_smuggled_in_from_outside(
+    outside: Outside, mailbox: Callable[[str], Mailbox], delivered: Callable[[], None], end: str
+) -> None:
+    outer, inner = message_id(), message_id()
+    with Dialogue(outside.endpoint) as dialogue:
+        dialogue.ehlo()
+        replies = speak(dialogue, STRANGER, smuggler(ENDS[end], STRANGER, outer, inner))
+    accepted = [reply for reply in replies if reply.text.startswith("2.0.0 Ok: queued")]
+    assert len(accepted) <= 1
+    sentinel = outside.send("alice@example.org")
+    delivered()
+    inbox = mailbox("alice@example.org")
+    inbox.wait_for(sentinel)
+    assert len(inbox.uids(outer)) == len(accepted)
+    assert not inbox.holds(inner)
+
+
+@pytest.mark.parametrize("end", ENDS)
+def test_nothing_is_smuggled_in_another_s_name(
+    deployment: Deployment,
+    outside: Outside,
+    mailbox: Callable[[str], Mailbox],
+    delivered: Callable[[], None],
+    alice: Person,
+    end: str,
+) -> None:
+    outer, inner = message_id(), message_id()
+    with submission(deployment.port("submissions"), implicit_tls=True) as dialogue:
+        assert dialogue.login(alice).code == 235
+        replies = speak(dialogue, alice.address, smuggler(ENDS[end], alice.address, outer, inner))
+    accepted = [reply for reply in replies if reply.text.startswith("2.0.0 Ok: queued")]
+    assert len(accepted) <= 1
+    sentinel = outside.send("alice@example.org")
+    delivered()
+    inbox = mailbox("alice@example.org")
+    inbox.wait_for(sentinel)
+    assert not inbox.holds(inner)
+
+
+def test_a_message_without_carriage_returns_is_refused(outside: Outside, mailbox: Callable[[str], Mailbox]) -> None:
+    """Bare line feeds are what every smuggler needs, and no mail server sends."""
+    message = message_id()
+    with Dialogue(outside.endpoint) as dialogue:
+        dialogue.ehlo()
+        text = f"From: {STRANGER}\nMessage-ID: {message}\n\nNo carriage return.\n".encode()
+        replies = speak(dialogue, STRANGER, text)
+    assert replies
+    assert replies[0].refused
+
+
+def test_commands_ahead_of_time_are_refused(outside: Outside) -> None:
+    """A client that speaks a whole transaction before it is asked to is no mail server."""
+    with Dialogue(outside.endpoint) as dialogue:
+        dialogue.ehlo()
+        envelope = f"MAIL FROM:<{STRANGER}>\r\nRCPT TO:<alice@example.org>\r\nDATA\r\n"
+        dialogue.send(f"{envelope}Subject: Too soon\r\n\r\n.\r\nQUIT\r\n".encode())
+        replies = dialogue.rest()
+    assert any(reply.refused for reply in replies)
+
+
+@pytest.mark.parametrize("service", ["smtp", "submission"])
+def test_what_is_slipped_in_before_tls_is_forgotten(deployment: Deployment, service: str) -> None:
+    """An attacker in the middle may put commands behind STARTTLS; they must not run once the line is encrypted."""
+    with Dialogue(deployment.port(service)) as dialogue:
+        dialogue.ehlo()
+        dialogue.send(b"STARTTLS\r\nRSET\r\n")
+        reply = dialogue.read()
+        if reply.code == 220:
+            dialogue.handshake()
+            assert dialogue.ehlo().text.startswith(deployment.hostname), "the reply is to EHLO, not to RSET"
+        else:
+            assert reply.refused

@@ -1,0 +1,121 @@
+"""Encryption: modern towards people, whatever the other side can towards other servers."""
+
+from __future__ import annotations
+
+import socket
+import ssl
+from collections.abc import Callable
+
+import pytest
+from cryptography import x509
+from mailtest.deployment import Deployment
+from mailtest.imap import connect
+from mailtest.managesieve import ManageSieve
+from mailtest.smtp import Dialogue
+from mailtest.tls import any_certificate, only, refusal
+
+
+def submission(deployment: Deployment) -> socket.socket:
+    dialogue = Dialogue(deployment.port("submission"))
+    dialogue.ehlo()
+    assert dialogue.command("STARTTLS").code == 220
+    return dialogue.socket
+
+
+def smtp(deployment: Deployment) -> socket.socket:
+    dialogue = Dialogue(deployment.port("smtp"))
+    dialogue.ehlo()
+    assert dialogue.command("STARTTLS").code == 220
+    return dialogue.socket
+
+
+def managesieve(deployment: Deployment) -> socket.socket:
+    client = ManageSieve(deployment.port("managesieve"))
+    assert client.command("STARTTLS").ok
+    return client.socket
+
+
+def imap(deployment: Deployment) -> socket.socket:
+    connection = socket.create_connection(_pair(deployment, "imap"), 30)
+    with connection.makefile("rwb") as stream:
+        stream.readline()
+        stream.write(b"a STARTTLS\r\n")
+        stream.flush()
+        assert stream.readline().startswith(b"a OK")
+    return connection
+
+
+def submissions(deployment: Deployment) -> socket.socket:
+    return socket.create_connection(_pair(deployment, "submissions"), 30)
+
+
+def imaps(deployment: Deployment) -> socket.socket:
+    return socket.create_connection(_pair(deployment, "imaps"), 30)
+
+
+def _pair(deployment: Deployment, service: str) -> tuple[str, int]:
+    endpoint = deployment.port(service)
+    return endpoint.host, endpoint.port
+
+
+Connect = Callable[[Deployment], socket.socket]
+TOWARDS_PEOPLE = [submission, submissions, imap, imaps, managesieve]
+people = pytest.mark.parametrize("open_service", TOWARDS_PEOPLE, ids=lambda each: each.__name__)
+everybody = pytest.mark.parametrize("open_service", [smtp, *TOWARDS_PEOPLE], ids=lambda each: each.__name__)
+
+
+@everybody
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3], ids=lambda each: each.name)
+def test_modern_tls_is_spoken(deployment: Deployment, open_service: Connect, version: ssl.TLSVersion) -> None:
+    assert refusal(open_service(deployment), only(version, "DEFAULT")) is None
+
+
+@people
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1, ssl.TLSVersion.TLSv1_1], ids=lambda each: each.name)
+def test_old_tls_is_refused(deployment: Deployment, open_service: Connect, version: ssl.TLSVersion) -> None:
+    assert refusal(open_service(deployment), only(version)) == "TLSV1_ALERT_PROTOCOL_VERSION"
+
+
+WEAK = {
+    "without forward secrecy": "AES128-GCM-SHA256:AES256-GCM-SHA384",
+    "CBC": "ECDHE-RSA-AES128-SHA:ECDHE-RSA-AES256-SHA384:ECDHE-ECDSA-AES128-SHA:ECDHE-ECDSA-AES256-SHA384",
+    "without encryption": "NULL",
+    "without certificate": "aNULL",
+}
+
+
+@people
+@pytest.mark.parametrize("weakness", WEAK)
+def test_weak_ciphers_are_refused(deployment: Deployment, open_service: Connect, weakness: str) -> None:
+    context = only(ssl.TLSVersion.TLSv1_2, f"{WEAK[weakness]}:@SECLEVEL=0")
+    assert refusal(open_service(deployment), context) == "SSLV3_ALERT_HANDSHAKE_FAILURE"
+
+
+@people
+@pytest.mark.parametrize("cipher", ["ECDHE+AESGCM", "ECDHE+CHACHA20"])
+def test_strong_ciphers_are_accepted(deployment: Deployment, open_service: Connect, cipher: str) -> None:
+    assert refusal(open_service(deployment), only(ssl.TLSVersion.TLSv1_2, cipher)) is None
+
+
+@everybody
+def test_the_certificate_bears_the_host_s_name(deployment: Deployment, open_service: Connect) -> None:
+    with any_certificate().wrap_socket(open_service(deployment), server_hostname=deployment.hostname) as connection:
+        encoded = connection.getpeercert(binary_form=True)
+    assert encoded
+    certificate = x509.load_der_x509_certificate(encoded)
+    names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    assert deployment.hostname in names.get_values_for_type(x509.DNSName)
+
+
+def test_a_server_without_encryption_can_still_deliver(deployment: Deployment) -> None:
+    with Dialogue(deployment.port("smtp")) as dialogue:
+        dialogue.ehlo()
+        assert "STARTTLS" in dialogue.capabilities
+        assert dialogue.command("MAIL FROM:<stranger@outside.example>").ok
+        assert dialogue.command("RCPT TO:<alice@example.org>").ok
+
+
+def test_the_imap_greeting_tells_strangers_nothing_of_the_software(deployment: Deployment) -> None:
+    with connect(deployment.port("imaps")) as client:
+        assert client.welcome.startswith(b"* OK")
+        assert b"Debian" not in client.welcome
