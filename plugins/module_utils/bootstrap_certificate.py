@@ -13,18 +13,24 @@ from pathlib import Path
 
 DAYS = 825  # the longest that Apple's clients accept from a certificate authority of one's own
 RENEW_BEFORE = 30 * 86400  # seconds
+ORGANIZATION = "Post Office bootstrap"  # tells ours from an operator's own, which is never touched
 
 # Runs a program and returns its exit status and standard output.
 Run = Callable[[list[str]], tuple[int, str]]
 
 
 def reason_to_make(path: Path, key_path: Path, names: list[str], run: Run) -> str:
-    """Why a new certificate is needed, or an empty string."""
-    if not path.exists() or not key_path.exists():
+    """Why a new certificate is needed, or an empty string: also when the one that is there is not of our making.
+
+    Raises OSError when a file is there that cannot be judged.
+    """
+    if not path.exists() and not key_path.exists():
         return "there is none"
-    status, text = run(["openssl", "x509", "-in", str(path), "-noout", "-ext", "subjectAltName", "-pubkey"])
+    status, text = run(["openssl", "x509", "-in", str(path), "-noout", "-issuer", "-ext", "subjectAltName", "-pubkey"])
     if status:
-        return "it cannot be read"
+        raise OSError("this is no certificate; put the right one in its place, or remove it and its key")
+    if ORGANIZATION not in text:
+        return ""
     if sorted(re.findall(r"DNS:([^,\s]+)", text)) != sorted(set(names)):
         return "its names differ"
     status, public_key = run(["openssl", "pkey", "-in", str(key_path), "-pubout"])
@@ -55,7 +61,7 @@ def make(path: Path, key_path: Path, names: list[str], run: Run) -> None:
 
 def request(path: Path, key_path: Path, names: list[str]) -> list[str]:
     """The arguments of openssl-req(1). A common name has room for 64 characters (X.520), so names go elsewhere."""
-    subject = f"/CN={names[0]}" if len(names[0]) <= 64 else "/O=Post Office"
+    subject = f"/O={ORGANIZATION}" + (f"/CN={names[0]}" if len(names[0]) <= 64 else "")
     alternatives = ",".join(f"DNS:{name}" for name in dict.fromkeys(names))
     arguments = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-noenc"]
     arguments += ["-days", str(DAYS), "-subj", subject, "-addext", f"subjectAltName={alternatives}"]
@@ -63,7 +69,7 @@ def request(path: Path, key_path: Path, names: list[str]) -> list[str]:
 
 
 def put(source: Path, target: Path) -> None:
-    """Flush `source` to the disk and rename it, also across file systems' folders of the same kind."""
+    """Flush `source` to the disk, then rename it."""
     with source.open("rb") as file:
         os.fsync(file.fileno())
     source.replace(target)

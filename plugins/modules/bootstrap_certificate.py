@@ -11,8 +11,9 @@ short_description: Make a certificate of the host's own, so that TLS works from 
 version_added: 0.1.0
 author: The Post Office authors (@postoffice-mail)
 description:
-  - Makes a self-signed ECDSA certificate with C(openssl) when there is none, when its names differ, when the key does
-    not belong to it, or when it ends in less than 30 days.
+  - Makes a self-signed ECDSA certificate with C(openssl) when there is none. Makes it anew when its names differ,
+    when the key does not belong to it, or when it ends in less than 30 days.
+  - A certificate that it did not make is never touched.
   - The key is made on the host and never leaves it.
 options:
   path:
@@ -80,12 +81,12 @@ def main() -> None:
         status, output, error = module.run_command(argv)
         return status, output or error
 
-    reason = reason_to_make(path, key_path, names, run)
-    if reason and not module.check_mode:
-        try:
+    try:
+        reason = reason_to_make(path, key_path, names, run)
+        if reason and not module.check_mode:
             make(path, key_path, names, run)
-        except OSError as error:
-            module.fail_json(msg=f"{path}: {error}")
+    except OSError as error:
+        module.fail_json(msg=f"{path}: {error}")
     after = "".join(f"name {name}\n" for name in names) + f"reason {reason}\n" if reason else ""
     diff = {"before": "", "after": after, "before_header": str(path), "after_header": str(path)}
     module.exit_json(changed=bool(reason), reason=reason, diff=diff)

@@ -49,7 +49,6 @@ hostname:
   sample: localhost
 """
 
-import os
 import socket
 import tempfile
 from pathlib import Path
@@ -71,7 +70,7 @@ def main() -> None:
     before = {key: path.read_text(encoding="utf-8") if path.exists() else "" for key, path in FILES.items()}
     before |= {
         "name": socket.gethostname(),
-        "timezone": zone_of(os.readlink(LOCALTIME)) if LOCALTIME.is_symlink() else "",
+        "timezone": zone_of(str(LOCALTIME.readlink())) if LOCALTIME.is_symlink() else "",
     }
     after = {"hostname": f"{name}\n", "hosts": hosts_with(before["hosts"], name), "name": name}
     after["timezone"] = zone or before["timezone"]

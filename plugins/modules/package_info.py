@@ -52,7 +52,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 versions:
-  description: The upstream version of each package, installed or else the one that would be, without epoch and revision.
+  description: The upstream version of each package, installed or else the candidate, without epoch and revision.
   returned: always
   type: dict
   sample: {"postfix": "3.10.13", "postfix-sqlite": "3.10.13"}

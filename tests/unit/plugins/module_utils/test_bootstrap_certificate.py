@@ -50,12 +50,23 @@ def test_another_key_needs_another(paths: tuple[Path, Path], tmp_path: Path) -> 
     make(*paths, NAMES, run)
     make(tmp_path / "other.pem", paths[1], NAMES, run)
     assert reason_to_make(*paths, NAMES, run) == "the key does not belong to it"
+    paths[1].unlink()
+    assert reason_to_make(*paths, NAMES, run) == "the key does not belong to it"
 
 
-def test_garbage_needs_another(paths: tuple[Path, Path]) -> None:
+def test_a_certificate_of_the_operators_is_never_touched(paths: tuple[Path, Path]) -> None:
+    make(*paths, NAMES, run)
+    arguments = request(*paths, ["other.example.org"])
+    arguments[arguments.index("-subj") + 1] = "/CN=other.example.org"
+    assert run(arguments)[0] == 0
+    assert reason_to_make(*paths, NAMES, run) == ""
+
+
+def test_garbage_is_not_overwritten(paths: tuple[Path, Path]) -> None:
     make(*paths, NAMES, run)
     paths[0].write_text("garbage")
-    assert reason_to_make(*paths, NAMES, run) == "it cannot be read"
+    with pytest.raises(OSError, match="no certificate"):
+        reason_to_make(*paths, NAMES, run)
 
 
 def test_one_that_ends_soon_needs_another(paths: tuple[Path, Path]) -> None:
