@@ -1,0 +1,97 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Full mailboxes are refused while the sender listens, also behind aliases, rather than bounced later."""
+
+from __future__ import annotations
+
+import re
+import socket
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Protocol
+
+from .addresses import parse_envelope
+from .lookup import Directory
+from .recipients import expand
+from .session import Check, Envelope
+from .verdict import Reply, UnavailableError
+
+ANSWER_LIMIT = 4096
+_REFUSAL = re.compile(r"(?:REJECT|5\d\d)\b\s*(?:(5\.\d{1,3}\.\d{1,3})\b)?", re.IGNORECASE)
+_DEFERRAL = re.compile(r"(?:DEFER|DEFER_IF_PERMIT|DEFER_IF_REJECT|4\d\d)\b", re.IGNORECASE)
+
+
+class QuotaService(Protocol):
+    """Who knows whether mailboxes have room."""
+
+    def ask(self, mailboxes: Iterable[str], size: int) -> tuple[Reply | None, ...]:
+        """Return per mailbox None, or the refusal of a message of ``size`` bytes (0: not announced).
+
+        Raises :class:`UnavailableError`.
+        """
+
+
+class QuotaStatus:
+    """Dovecot's quota-status service, asked by Postfix's policy delegation protocol (SMTPD_POLICY_README)."""
+
+    def __init__(self, path: Path, timeout: float) -> None:
+        self._path = path
+        self._timeout = timeout
+
+    def ask(self, mailboxes: Iterable[str], size: int) -> tuple[Reply | None, ...]:
+        try:
+            with socket.socket(socket.AF_UNIX) as connection:
+                connection.settimeout(self._timeout)
+                connection.connect(str(self._path))
+                return tuple(self._one(connection, mailbox, size) for mailbox in mailboxes)
+        except OSError as error:
+            raise UnavailableError(f"{self._path}: {error}") from error
+
+    def _one(self, connection: socket.socket, mailbox: str, size: int) -> Reply | None:
+        question = f"request=smtpd_access_policy\nprotocol_state=RCPT\nrecipient={mailbox}\nsize={size}\n\n"
+        connection.sendall(question.encode("ascii"))
+        answer = b""
+        while not answer.endswith(b"\n\n"):
+            chunk = connection.recv(ANSWER_LIMIT)
+            answer += chunk
+            if not chunk or len(answer) > ANSWER_LIMIT:
+                raise UnavailableError(f"{self._path}: no complete answer")
+        return parse_answer(answer.decode("utf-8", "replace"))
+
+
+def parse_answer(answer: str) -> Reply | None:
+    """Turn a policy server's answer (access(5)) into None or a refusal.
+
+    Raises :class:`UnavailableError` for a deferral, and for what is no answer at all.
+    """
+    action = next((line.removeprefix("action=") for line in answer.splitlines() if line.startswith("action=")), None)
+    if action is None or _DEFERRAL.match(action):
+        raise UnavailableError(f"the quota service answered {answer.strip()!r}")
+    refusal = _REFUSAL.match(action)
+    if refusal is None:
+        return None
+    if refusal[1] == "5.3.4":
+        return Reply(552, "5.3.4", "message too large for the mailbox")
+    return Reply(552, "5.2.2", "mailbox is full")
+
+
+class QuotaCheck(Check):
+    """Refuses a recipient whose every destination is a full mailbox here."""
+
+    def __init__(self, directory: Directory, service: QuotaService, delimiter: str) -> None:
+        self._directory = directory
+        self._service = service
+        self._delimiter = delimiter
+
+    def recipient(self, envelope: Envelope, recipient: str) -> Reply | None:
+        address = parse_envelope(recipient)
+        if address is None:
+            return None
+        with self._directory.snapshot() as snapshot:
+            destinations = expand(address, snapshot, self._delimiter)
+        if destinations.elsewhere or not destinations.mailboxes:
+            return None
+        answers = self._service.ask(destinations.mailboxes, envelope.size)
+        refusals = [answer for answer in answers if answer is not None]
+        if len(refusals) < len(answers):
+            return None
+        return Reply(refusals[0].code, refusals[0].status, f"<{address}>: {refusals[0].text}")

@@ -1,0 +1,164 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The service: its socket, its start, its end, and how a successor takes over without a gap.
+
+A new process opens a socket of its own and renames it over the old one's: every mail server that connects finds
+one or the other. The old process serves the sessions it has until they end. A successor that does not come up
+changes nothing.
+"""
+
+from __future__ import annotations
+
+import grp
+import logging
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from . import libmilter, settings, systemd
+from .callbacks import Callbacks, Sessions
+from .lookup import Directory
+from .quota import QuotaCheck, QuotaStatus
+from .senders import SenderCheck
+from .session import Check
+from .settings import Settings
+
+LOG = logging.getLogger("postoffice_milter")
+BACKLOG = 128
+SESSION_TIMEOUT = 7200
+POLL = 0.1
+PRIORITIES = {logging.ERROR: 3, logging.WARNING: 4, logging.INFO: 6}
+READY = b"ready\n"
+STOP_SIGNALS = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGHUP})
+
+
+class JournalFormatter(logging.Formatter):
+    """One line per message with the priority that systemd expects in front (sd-daemon(3))."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        priority = PRIORITIES.get(record.levelno, 6)
+        return "\n".join(f"<{priority}>{line}" for line in super().format(record).splitlines())
+
+
+def log_to_journal() -> None:
+    """Write the log to standard error as systemd likes it."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(JournalFormatter("%(message)s"))
+    LOG.handlers[:] = [handler]
+    LOG.setLevel(logging.INFO)
+
+
+def directory(chosen: Settings) -> Directory:
+    """Return the directory that the settings name."""
+    return Directory(Path(chosen.directory), Path(chosen.expressions) if chosen.expressions else None)
+
+
+def checks(chosen: Settings) -> Sequence[Check]:
+    """Return the checks that the settings ask for, in the order in which they are asked."""
+    found: list[Check] = []
+    delimiter = chosen.recipient_delimiter
+    if chosen.check_senders:
+        found.append(SenderCheck(directory(chosen), delimiter, chosen.check_names))
+    if chosen.check_quota:
+        found.append(
+            QuotaCheck(
+                directory(chosen), QuotaStatus(Path(chosen.quota_status), float(chosen.quota_timeout)), delimiter
+            )
+        )
+    return found
+
+
+class Socket:
+    """The socket in the file system, opened under a name of this process and then renamed to where it belongs."""
+
+    def __init__(self, milter: libmilter.Milter, path: Path, group: str) -> None:
+        self._milter = milter
+        self._path = path
+        self._group = group
+        self._own = path.with_name(f"{path.name}.{os.getpid()}")
+        self._inode = 0
+
+    def open(self) -> None:
+        """Open it for the group alone, unseen by anybody until :meth:`publish`."""
+        self._milter.setconn(f"unix:{self._own}")
+        self._milter.setbacklog(BACKLOG)
+        before = os.umask(0o117)
+        try:
+            self._milter.opensocket(True)
+        finally:
+            os.umask(before)
+        if self._group:
+            os.chown(self._own, -1, grp.getgrnam(self._group).gr_gid)
+        self._inode = self._own.stat().st_ino
+
+    def publish(self) -> None:
+        """Put it where mail servers look."""
+        self._own.rename(self._path)
+
+    def was_taken_over(self) -> bool:
+        """Whether a successor's socket is there now."""
+        try:
+            return self._path.stat().st_ino != self._inode
+        except FileNotFoundError:
+            return False
+
+    def withdraw(self) -> None:
+        """Remove it, unless it is a successor's."""
+        if not self.was_taken_over():
+            self._path.unlink(missing_ok=True)
+
+
+def serve(path: Path, predecessor: int | None) -> int:
+    """Run until a signal ends it; ``predecessor`` is the process whose socket is taken over."""
+    log_to_journal()
+    chosen = settings.load(path)
+    milter = libmilter.load()
+    callbacks = Callbacks(milter, checks(chosen))
+    socket = Socket(milter, Path(chosen.socket), chosen.socket_group)
+    callbacks.install()
+    milter.settimeout(SESSION_TIMEOUT)
+    socket.open()
+    socket.publish()
+    systemd.notify(f"MAINPID={os.getpid()}\nREADY=1")
+    LOG.info("ready on %s", chosen.socket)
+    if predecessor:
+        os.kill(predecessor, signal.SIGTERM)
+        _announce()
+    milter.main()
+    wait = chosen.drain if socket.was_taken_over() else chosen.stop
+    socket.withdraw()
+    left = _drain(callbacks.sessions, wait, chosen.stop)
+    LOG.log(logging.WARNING if left else logging.INFO, "stopped, %d sessions cut off", left)
+    logging.shutdown()
+    os._exit(0)
+
+
+def _drain(sessions: Sessions, wait: float, after_signal: float) -> int:
+    """Let running sessions end, sooner when a signal asks again; return how many did not."""
+    deadline = time.monotonic() + wait
+    signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
+    while (left := sessions.running()) and time.monotonic() < deadline:
+        if signal.sigtimedwait(STOP_SIGNALS, POLL):
+            deadline = min(deadline, time.monotonic() + after_signal)
+    return left
+
+
+def _announce() -> None:
+    """Tell :func:`reload`, which reads our standard output, and let go of it."""
+    os.write(sys.stdout.fileno(), READY)
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, sys.stdout.fileno())
+    os.close(nowhere)
+
+
+def reload(path: Path, main_pid: int) -> int:
+    """Start a successor of ``main_pid`` and wait until it has taken over; return an exit status."""
+    command = [sys.executable, "-IB", sys.argv[0], "--settings", str(path), "serve", "--predecessor", str(main_pid)]
+    successor = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
+    assert successor.stdout is not None
+    if successor.stdout.read() == READY:
+        return 0
+    return successor.wait() or 1

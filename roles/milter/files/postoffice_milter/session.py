@@ -1,0 +1,97 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""One SMTP session as the checks see it; knows nothing of libmilter."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from .verdict import Reply
+
+HEADER_LIMIT = 1024 * 1024
+TOO_MUCH_HEADER = Reply(550, "5.6.0", "The header is too large")
+
+
+@dataclass
+class Envelope:
+    """A message before its content: who sends (``login`` is '' for strangers), the announced size, who was accepted."""
+
+    login: str = ""
+    sender: str = ""
+    size: int = 0
+    recipients: list[str] = field(default_factory=list)
+
+
+class Check:
+    """One thing that is asked of a message. A check keeps nothing between messages; None means: nothing against it."""
+
+    def wants_headers(self, envelope: Envelope) -> bool:
+        """Whether :meth:`headers` has to be called for this message."""
+        return bool(envelope.login)
+
+    def recipient(self, envelope: Envelope, recipient: str) -> Reply | None:
+        """Judge one recipient that Postfix would accept."""
+        return None
+
+    def headers(self, envelope: Envelope, headers: list[tuple[str, bytes]]) -> Reply | None:
+        """Judge the whole header: names and raw values, in order."""
+        return None
+
+
+class Session:
+    """Collects what a client says and asks every check in turn; the first refusal counts."""
+
+    def __init__(self, checks: Sequence[Check]) -> None:
+        self._checks = checks
+        self._clear()
+
+    def _clear(self) -> None:
+        self.envelope = Envelope()
+        self._headers: list[tuple[str, bytes]] = []
+        self._header_size = 0
+
+    def mail(self, login: str, sender: str, parameters: Sequence[str]) -> None:
+        """Begin a message; ``parameters`` are those of MAIL, ``SIZE=n`` among them."""
+        self._clear()
+        self.envelope = Envelope(login=login.lower(), sender=sender, size=announced_size(parameters))
+
+    def recipient(self, recipient: str) -> Reply | None:
+        """Judge a recipient; one that is not refused belongs to the envelope."""
+        for check in self._checks:
+            if reply := check.recipient(self.envelope, recipient):
+                return reply
+        self.envelope.recipients.append(recipient)
+        return None
+
+    def wants_headers(self) -> bool:
+        """Whether any check looks at this message's header."""
+        return any(check.wants_headers(self.envelope) for check in self._checks)
+
+    def header(self, name: str, value: bytes) -> None:
+        """Remember a field; what exceeds the limit is counted only."""
+        self._header_size += len(name) + len(value)
+        if self._header_size <= HEADER_LIMIT:
+            self._headers.append((name, value))
+
+    def end_of_headers(self) -> Reply | None:
+        """Judge the header and forget it."""
+        headers, self._headers = self._headers, []
+        if self._header_size > HEADER_LIMIT and self.wants_headers():
+            return TOO_MUCH_HEADER
+        for check in self._checks:
+            if check.wants_headers(self.envelope) and (reply := check.headers(self.envelope, headers)):
+                return reply
+        return None
+
+    def abort(self) -> None:
+        """Forget the message."""
+        self._clear()
+
+
+def announced_size(parameters: Sequence[str]) -> int:
+    """Return the size that the client announced in MAIL (RFC 1870), 0 when it did not."""
+    for parameter in parameters:
+        name, _, value = parameter.partition("=")
+        if name.upper() == "SIZE" and value.isascii() and value.isdigit():
+            return int(value[:20])
+    return 0
