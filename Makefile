@@ -1,0 +1,127 @@
+# Everything that one does in a clone. `make` alone says what there is.
+#
+# Debian packages are installed where they are missing (sudo is asked only then, and for containers); Python packages go,
+# by their hashes, into build/venv. All that is made lies below build/ and, as containers, in podman.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+MAKEFLAGS += --no-builtin-rules --no-print-directory
+
+BUILD := $(CURDIR)/build
+VENV := $(BUILD)/venv
+PYTHON ?= /usr/bin/python3
+UV := $(BUILD)/uv/bin/uv
+SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
+SCENARIO ?= default
+
+PYTHON_PACKAGES := python3 python3-venv
+HOST_PACKAGES := aardvark-dns iptables mmdebstrap netavark openssh-client podman runc
+
+# Every tool is the checkout's own, looks at the checkout's own files, and leaves its traces below build/.
+export PATH := $(VENV)/bin:$(PATH)
+export LC_ALL := C.UTF-8
+export ANSIBLE_CONFIG := $(CURDIR)/ansible.cfg
+export ANSIBLE_COLLECTIONS_PATH := $(BUILD)/farm
+export ANSIBLE_HOME := $(BUILD)/ansible
+export MOLECULE_GLOB := molecule/*/molecule.yml
+export MYPYPATH := $(BUILD)/farm
+export PYTHONPATH := $(BUILD)/farm
+export PYTHONDONTWRITEBYTECODE := 1
+export RUFF_CACHE_DIR := $(BUILD)/cache/ruff
+export MYPY_CACHE_DIR := $(BUILD)/cache/mypy
+unexport VIRTUAL_ENV PYTHONHOME
+
+.PHONY: help
+help: ## Say what there is
+	@echo 'make TARGET, where TARGET is one of:'
+	@sed -nE 's/^([a-z-]+):[^#]*## (.*)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
+
+.PHONY: demo demo-down
+demo: hosts ## Boot a mail server, send mail through it, and leave it up to play with
+	@python tools/demo.py
+
+demo-down: python ## Remove the demo's mail server
+	@python tools/hosts.py down demo
+
+.PHONY: test test-unit test-host lint
+test: hosts ## Run everything: lint, sanity, unit tests, all scenarios on real hosts
+	@python tools/parts.py all
+
+test-unit: python ## Run the unit tests (ARGS="-k word" for some)
+	@python -m pytest tests/unit $(ARGS)
+
+test-host: hosts ## Deploy and test one scenario: SCENARIO=default, full or debian12
+	@python tools/parts.py --show scenario:$(SCENARIO)
+
+test-host-down: python ## Remove the hosts of one scenario
+	@python tools/hosts.py down $(SCENARIO)
+
+lint: python ## Run every static check; one of them: make lint-NAME
+	@python tools/parts.py lint
+
+lint-%: python
+	@python tools/parts.py --show lint:$*
+
+.PHONY: format docs lock clean
+format: python ## Format the Python code
+	@ruff check --fix-only --quiet . || true
+	@ruff format .
+
+docs: python ## Generate the references of modules and roles
+	@python tools/references.py
+
+lock: python ## Pin the newest versions of the development requirements
+	@cd requirements; for each in bootstrap dev; do \
+	  "$(UV)" pip compile --quiet --upgrade --universal --fork-strategy requires-python --python-version 3.11 \
+	    --generate-hashes --no-emit-index-url --no-header --output-file $$each.txt $$each.in; \
+	done
+
+clean: ## Remove all hosts, base images and everything below build/
+	@if [ -x "$(VENV)/bin/python" ]; then "$(VENV)/bin/python" tools/hosts.py down --images; fi
+	@rm -rf "$(BUILD)" .ansible
+
+# What the targets above stand on. Each finds out by itself whether there is something left to do.
+
+# $(call debian-packages,NAMES) installs those of them that are missing.
+define debian-packages
+missing=(); \
+for name in $(1); do \
+  [ "$$(dpkg-query --show --showformat='$${db:Status-Status}' $$name 2>/dev/null)" = installed ] || missing+=($$name); \
+done; \
+if [ $${#missing[@]} -gt 0 ]; then \
+  echo "installing Debian packages: $${missing[*]}"; \
+  $(SUDO) apt-get -qq update; \
+  $(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get -qq -y --no-install-recommends install "$${missing[@]}" >/dev/null; \
+fi
+endef
+
+.PHONY: python hosts
+python: $(BUILD)/python.stamp $(BUILD)/farm/ansible_collections/postoffice/mail
+
+hosts: python
+	@$(call debian-packages,$(HOST_PACKAGES))
+
+$(UV): requirements/bootstrap.txt
+	@$(call debian-packages,$(PYTHON_PACKAGES))
+	@echo 'making build/uv ...'
+	@mkdir -p "$(BUILD)"
+	@"$(PYTHON)" -m venv "$(BUILD)/uv"
+	@"$(BUILD)/uv/bin/pip" --quiet install --require-hashes --requirement requirements/bootstrap.txt
+	@touch "$@"
+
+# uv does not read pip's settings; where packages come from is said to it.
+$(BUILD)/python.stamp: requirements/dev.txt | $(UV)
+	@echo 'making build/venv ...'
+	@[ -x "$(VENV)/bin/python" ] || "$(UV)" venv --quiet --python "$(PYTHON)" "$(VENV)"
+	@index=$$("$(BUILD)/uv/bin/pip" config get global.index-url 2>/dev/null || true); \
+	index=$${PIP_INDEX_URL:-$$index}; \
+	$${index:+env UV_DEFAULT_INDEX="$$index"} "$(UV)" pip install --quiet --python "$(VENV)/bin/python" \
+	  --require-hashes --requirements requirements/dev.txt
+	@touch "$@"
+
+# Ansible finds the collection by a folder named after it.
+$(BUILD)/farm/ansible_collections/postoffice/mail:
+	@mkdir -p "$(@D)"
+	@ln -sfn ../../../.. "$@"

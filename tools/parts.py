@@ -1,0 +1,247 @@
+# Copyright (c) The Post Office contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Runs the parts of the test suite, two at a time, and reports them as one.
+
+A part is a few commands in a row: a static check, the unit tests, a scenario on real hosts. It ends with the first that
+fails; then it says how to run it alone, and a scenario's hosts stay up for a look. Output goes to ``build/logs``,
+results, as JUnit files, to ``build/results``, and from there into one closing report. Called by the Makefile, which
+sets the environment that the tools need.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import subprocess
+import sys
+import threading
+import time
+import xml.etree.ElementTree as ElementTree
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+
+CHECKOUT = Path(__file__).resolve().parent.parent
+BUILD = CHECKOUT / "build"
+LOGS = BUILD / "logs"
+RESULTS = BUILD / "results"
+FARM = BUILD / "farm" / "ansible_collections" / "postoffice" / "mail"
+
+SCENARIOS = ("debian12", "full", "default")
+MOLECULE_STEP = re.compile(r"➜ (?P<step>\w+): Executing")
+
+
+@dataclass(frozen=True)
+class Step:
+    """One command of a part; `junit` when it writes results of its own to the path given as `{junit}`."""
+
+    name: str
+    command: Sequence[str]
+    environment: dict[str, str] = field(default_factory=dict)
+    folder: Path = CHECKOUT
+
+
+@dataclass(frozen=True)
+class Part:
+    """Commands that run one after the other, and how somebody runs them alone."""
+
+    name: str
+    steps: Sequence[Step]
+    alone: str
+    left: str = ""
+
+
+def programs() -> list[Path]:
+    """Folders of roles that hold programs of ours in Python."""
+    return sorted({path.parent for path in CHECKOUT.glob("roles/*/files/**/*.py")})
+
+
+def lint() -> list[Part]:
+    python = sys.executable
+    library = "ansible_collections.postoffice.mail.plugins"
+    commands: dict[str, list[list[str]]] = {
+        "ruff": [["ruff", "check", "."]],
+        "format": [["ruff", "format", "--check", "."]],
+        "mypy": [["mypy", "--package", library], ["mypy", "tools"]],
+        "yamllint": [["yamllint", "--strict", "."]],
+        "changelog": [["antsibull-changelog", "lint"]],
+        "references": [[python, "tools/references.py", "--check"]],
+        "specs": [[python, "tools/specs.py"]],
+        "docs": [["antsibull-docs", "lint-collection-docs", "--plugin-docs", "--validate-collection-refs", "all", "."]],
+        "ansible-lint": [["ansible-lint", "--offline", "--profile", "production", "--nocolor"]],
+        "sanity": [[python, "tools/sanity.py"]],
+    }
+    return [
+        Part(
+            f"lint:{name}",
+            [Step(name, command, folder=FARM if name in {"docs", "ansible-lint"} else CHECKOUT) for command in each],
+            f"make lint-{name}",
+        )
+        for name, each in commands.items()
+    ]
+
+
+def pytest(*arguments: str) -> list[str]:
+    return [sys.executable, "-m", "pytest", "--junitxml={junit}", *arguments]
+
+
+def unit() -> Part:
+    return Part("unit", [Step("unit", pytest("tests/unit"))], "make test-unit")
+
+
+def scenario(name: str) -> Part:
+    return Part(
+        f"scenario:{name}",
+        [
+            Step("molecule", ["molecule", "test", "--scenario-name", name, "--destroy", "never"]),
+            Step("e2e", pytest("tests/e2e"), {"POSTOFFICE_HOST": f"build/{name}.json"}),
+            Step("destroy", [sys.executable, "tools/hosts.py", "down", name]),
+        ],
+        f"make test-host SCENARIO={name}",
+        f"its host is still up: ssh -F build/ssh_config server.{name}; make test-host-down SCENARIO={name} removes it",
+    )
+
+
+def chosen(names: Iterable[str]) -> list[Part]:
+    """The parts of these names; a group's name stands for all of it. A long one first, then what answers quickly."""
+    scenarios = [scenario(name) for name in SCENARIOS]
+    everything = [scenarios[0], *lint(), unit(), *scenarios[1:]]
+    parts: list[Part] = []
+    for name in names:
+        found = [part for part in everything if name == "all" or part.name == name or part.name.split(":")[0] == name]
+        if not found:
+            sys.exit(f"parts: there is no {name}; there are {', '.join(part.name for part in everything)}")
+        parts += found
+    return parts
+
+
+def write_result(path: Path, part: str, step: str, seconds: float, problem: str) -> None:
+    """A JUnit file with one case."""
+    case = ElementTree.Element("testcase", classname=part, name=step, time=f"{seconds:.3f}")
+    if problem:
+        ElementTree.SubElement(case, "failure", message=f"{step} failed").text = problem
+    suite = ElementTree.Element("testsuite", name=part)
+    suite.append(case)
+    ElementTree.ElementTree(suite).write(path, encoding="utf-8", xml_declaration=True)
+
+
+def says_failure(path: Path) -> bool:
+    """Whether a JUnit file is there and holds the failure that its program's exit status announced."""
+    if not path.exists():
+        return False
+    tree = ElementTree.parse(path)
+    return any(case.find("failure") is not None or case.find("error") is not None for case in tree.iter("testcase"))
+
+
+def printable(text: str) -> str:
+    """Without terminal colours and what XML cannot carry."""
+    return re.sub(r"[^\t\n\x20-\uD7FF\uE000-\uFFFD]", "", re.sub(r"\x1b\[[0-9;]*m", "", text))
+
+
+class Runner:
+    """Runs parts and says what it is doing."""
+
+    def __init__(self, *, show: bool) -> None:
+        self.show = show
+        self.start = time.monotonic()
+        self.mutex = threading.Lock()
+
+    def say(self, text: str) -> None:
+        elapsed = int(time.monotonic() - self.start)
+        with self.mutex:
+            print(f"[{elapsed // 60:2}:{elapsed % 60:02}] {text}", flush=True)
+
+    def run_step(self, part: Part, number: int, step: Step, log: Path) -> bool:
+        junit = RESULTS / f"{part.name.replace(':', '-')}-{number}.xml"
+        command = [word.format(junit=junit) if word.startswith("--junitxml") else word for word in step.command]
+        begin = time.monotonic()
+        lines: list[str] = []
+        with (
+            log.open("a", encoding="utf-8") as sink,
+            subprocess.Popen(
+                command,
+                cwd=step.folder,
+                env={**os.environ, **step.environment},
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+                errors="replace",
+            ) as process,
+        ):
+            for line in process.stdout or ():
+                lines.append(line)
+                sink.write(line)
+                sink.flush()
+                if self.show:
+                    print(line, end="", flush=True)
+                elif progress := MOLECULE_STEP.search(printable(line)):
+                    self.say(f"{part.name}: {progress['step']}")
+        seconds = time.monotonic() - begin
+        failed = process.returncode != 0
+        if failed and says_failure(junit):
+            return False
+        if "--junitxml={junit}" not in step.command or failed:
+            # A run of its own beside that of pytest: what ended it is not one of its tests.
+            own = junit if not junit.exists() else junit.with_suffix(".end.xml")
+            write_result(own, part.name, step.name, seconds, printable("".join(lines[-200:])) if failed else "")
+        return not failed
+
+    def run(self, part: Part) -> bool:
+        """Runs one part; returns whether all went well."""
+        log = LOGS / f"{part.name.replace(':', '-')}.log"
+        log.unlink(missing_ok=True)
+        begin = time.monotonic()
+        for number, step in enumerate(part.steps, 1):
+            if len(part.steps) > 1 and step.name != "destroy" and not part.name.startswith("lint"):
+                self.say(f"{part.name}: {step.name} ...")
+            if not self.run_step(part, number, step, log):
+                self.say(f"{part.name}: FAILED in {step.name} after {time.monotonic() - begin:.0f} s")
+                self.hint(part, log)
+                return False
+        self.say(f"{part.name}: passed in {time.monotonic() - begin:.0f} s")
+        return True
+
+    def hint(self, part: Part, log: Path) -> None:
+        with self.mutex:
+            if not self.show:
+                last = log.read_text(encoding="utf-8").splitlines()[-15:]
+                print("".join(f"        | {line}\n" for line in last), end="")
+            for line in (f"alone: {part.alone}", f"log: {log.relative_to(CHECKOUT)}", part.left):
+                print(f"        {line}" if line else "", flush=True)
+
+
+def report() -> int:
+    """All results as one pytest report, whose last line counts them."""
+    plugin = "ansible_collections.postoffice.mail.tools.results"
+    return subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", plugin, "-o", "addopts=", str(RESULTS)],
+        cwd=CHECKOUT,
+        check=False,
+    ).returncode
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Run parts of the test suite.")
+    parser.add_argument("parts", nargs="+", help="all, lint, lint:NAME, unit, scenario, scenario:NAME")
+    parser.add_argument("--show", action="store_true", help="show the output while it comes; one part at a time")
+    parser.add_argument("--jobs", type=int, default=2, help="how many parts to run at a time")
+    arguments = parser.parse_args()
+    parts = chosen(arguments.parts)
+    LOGS.mkdir(parents=True, exist_ok=True)
+    RESULTS.mkdir(parents=True, exist_ok=True)
+    for old in RESULTS.glob("*.xml"):
+        old.unlink()
+    runner = Runner(show=arguments.show)
+    with ThreadPoolExecutor(1 if arguments.show else arguments.jobs) as pool:
+        passed = list(pool.map(runner.run, parts))
+    if len(parts) > 1:
+        sys.exit(report())
+    sys.exit(0 if all(passed) else 1)
+
+
+if __name__ == "__main__":
+    main()
