@@ -1,7 +1,6 @@
 #!/usr/bin/python
-
-# Copyright (c) Post Office contributors
-# GNU General Public License v3.0+ (see https://www.gnu.org/licenses/gpl-3.0.txt)
+# Copyright (c) The Post Office authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
 from __future__ import annotations
@@ -10,17 +9,21 @@ DOCUMENTATION = r"""
 module: config_tree
 short_description: Bring the whole configuration of a daemon to a host, or leave it as it was
 version_added: 0.1.0
-author:
-  - Post Office contributors (@postoffice)
+author: The Post Office authors (@postoffice-mail)
 description:
-  - Writes all configuration files of one daemon in one task. The new files are staged and checked where nobody sees them, swapped in,
-    the daemon is told to reload and has to answer; otherwise the old files return and the task fails with what the daemon said.
+  - Writes all configuration files of one daemon in one task. The new files are staged and checked where nobody sees
+    them, swapped in,
+    the daemon is told to reload and has to answer; otherwise the old files return and the task fails with what the
+    daemon said.
   - The staged files appear at their real paths in a private mount namespace, in which the programs of O(check) run.
   - A run that was interrupted after the swap began is finished by the next one, which reports a change.
-  - Files that an earlier run wrote and that are no longer listed are removed after the reload. Nothing else is ever removed.
-  - A symbolic link at a listed path is replaced by a file, its target is left alone. A path below a linked folder is refused.
+  - Files that an earlier run wrote and that are no longer listed are removed after the reload. Nothing else is ever
+    removed.
+  - A symbolic link at a listed path is replaced by a file, its target is left alone. A path below a linked folder
+    is refused.
 requirements:
-  - Linux, and the right to mount in a namespace of its own (root on a host, C(CAP_SYS_ADMIN) in a container) when there is a O(check).
+  - Linux, and the right to mount in a namespace of its own (root on a host, C(CAP_SYS_ADMIN) in a container) when
+    there is a O(check).
 options:
   name:
     description:
@@ -35,10 +38,12 @@ options:
       - C(content) is the text of the file; it is left out when the path is listed in O(secrets), and for directories.
       - C(state) is V(file), the default, or V(directory).
       - C(owner) and C(group) are names, V(root) by default.
-      - C(mode) is text in octal digits, V("0644") for files and V("0755") for directories by default. Numbers are refused, because YAML
+      - C(mode) is text in octal digits, V("0644") for files and V("0755") for directories by default. Numbers are
+        refused, because YAML
         reads an unquoted 0644 as 420.
       - C(restart), when V(true), makes a change of this file run O(restart) instead of O(reload).
-      - C(last), when V(true), has this file swapped after all others; meant for what a daemon rereads at every process start.
+      - C(last), when V(true), has this file swapped after all others; meant for what a daemon rereads at every
+        process start.
       - Missing parent directories are created as V(root:root) with mode V(0755).
     type: json
     required: true
@@ -50,21 +55,23 @@ options:
     default: '{}'
   watch:
     description:
-      - Files of others, such as certificates, that the daemon has read. When one of them is not what it was at the last reload, the task
+      - Files of others, such as certificates, that the daemon has read. When one of them is not what it was at the
+        last reload, the task
         checks, reloads and probes, and reports a change. They need not exist.
     type: list
-    elements: path
+    elements: str
     default: []
   watch_restart:
     description:
       - Like O(watch), for what needs O(restart).
     type: list
-    elements: path
+    elements: str
     default: []
   check:
     description:
       - Programs that judge the staged files, each a list of the program and its arguments, run without a shell.
-      - The first that does not exit with status 0 fails the task before anything is changed. A program may be one of O(files).
+      - The first that does not exit with status 0 fails the task before anything is changed. A program may be one
+        of O(files).
       - Status 127 says that what should be checked is not installed, which is a warning in check mode.
     type: list
     elements: list
@@ -84,7 +91,8 @@ options:
     default: []
   probe:
     description:
-      - The program, with its arguments, that exits with status 0 when the daemon answers. It is repeated until O(probe_timeout).
+      - The program, with its arguments, that exits with status 0 when the daemon answers. It is repeated until
+        O(probe_timeout).
     type: list
     elements: str
     default: []
@@ -96,7 +104,8 @@ options:
 attributes:
   check_mode:
     support: full
-    description: Can run in check_mode and return changed status prediction without modifying target. Runs the O(check) too.
+    description:
+      - Can run in check_mode and return changed status prediction without modifying target. Runs the O(check) too.
   diff_mode:
     support: full
     description: Will return details on what has changed (or possibly needs changing in check_mode), when in diff mode.

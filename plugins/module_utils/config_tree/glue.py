@@ -1,7 +1,6 @@
-# Copyright (c) Post Office contributors
-# GNU General Public License v3.0+ (see https://www.gnu.org/licenses/gpl-3.0.txt)
+# Copyright (c) The Post Office authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-
 """Between Ansible and the library: the options in, the result out, and no secret in either direction."""
 
 from __future__ import annotations
@@ -19,8 +18,8 @@ ARGUMENT_SPEC: dict[str, dict[str, Any]] = {
     "name": {"type": "str", "required": True},
     "files": {"type": "json", "required": True, "no_log": True},
     "secrets": {"type": "json", "default": "{}", "no_log": True},
-    "watch": {"type": "list", "elements": "path", "default": []},
-    "watch_restart": {"type": "list", "elements": "path", "default": []},
+    "watch": {"type": "list", "elements": "str", "default": []},
+    "watch_restart": {"type": "list", "elements": "str", "default": []},
     "check": {"type": "list", "elements": "list", "default": []},
     "reload": {"type": "list", "elements": "str", "default": []},
     "restart": {"type": "list", "elements": "str", "default": []},

@@ -1,7 +1,6 @@
-# Copyright (c) Post Office contributors
-# GNU General Public License v3.0+ (see https://www.gnu.org/licenses/gpl-3.0.txt)
+# Copyright (c) The Post Office authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-
 """What a run needs of an operating system, and nothing more."""
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ class Found:
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a program ended: its exit status (or 127 when it is not there, 124 when it took too long) and what it said."""
+    """How a program ended: its exit status (127 when it is not there, 124 when it took too long) and what it said."""
 
     argv: tuple[str, ...]
     status: int
@@ -54,7 +53,7 @@ class Files(Protocol):
     def rename(self, source: str, target: str) -> None: ...
 
     def keep(self, source: str, target: str) -> None:
-        """Make the target the same file or symbolic link as the source: a hard link, else a copy with all attributes."""
+        """Make the target the same file or link as the source: a hard link, else a copy with all attributes."""
 
     def make_folder(self, path: str, mode: int, uid: int, gid: int) -> None: ...
 

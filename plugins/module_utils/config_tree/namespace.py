@@ -1,7 +1,6 @@
-# Copyright (c) Post Office contributors
-# GNU General Public License v3.0+ (see https://www.gnu.org/licenses/gpl-3.0.txt)
+# Copyright (c) The Post Office authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-
 """A private mount namespace that shows a staged tree at its real paths.
 
 Each folder that receives changes is covered by an overlay whose upper layer lies on a private tmpfs. Both exist in the
@@ -18,13 +17,15 @@ import posixpath
 import re
 import shutil
 import signal
+import tempfile
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 
 from .errors import ConfigTreeError
 from .host import Outcome
 
-STAGE = "/run/postoffice-config-tree"
+_PLACE = "/run/postoffice-config-tree-"
 
 _CLONE_NEWNS = 0x00020000
 _MS_NOSUID, _MS_NODEV, _MS_BIND, _MS_REC, _MS_PRIVATE = 0x2, 0x4, 0x1000, 0x4000, 0x40000
@@ -39,15 +40,23 @@ class Cover:
     mounts: tuple[str, ...]
 
 
+@dataclass(frozen=True)
+class _Job:
+    """What the child process has to do, and where it may stage."""
+
+    place: str
+    paths: Sequence[str]
+    stage: Callable[[], None]
+    work: Callable[[], list[Outcome]]
+
+
 def plan_covers(folders: Iterable[str], mounts: Iterable[str]) -> list[Cover]:
     """Which folders to cover, outermost first: none inside another one of the same file system."""
     mounts = sorted(set(mounts))
     chosen: list[str] = []
     for folder in sorted(set(folders)):
-        inside = [
-            outer for outer in chosen if _below(folder, outer) and _mount_of(folder, mounts) == _mount_of(outer, mounts)
-        ]
-        if not inside:
+        mount = _mount_of(folder, mounts)
+        if not any(_below(folder, outer) and _mount_of(outer, mounts) == mount for outer in chosen):
             chosen.append(folder)
     return [Cover(folder, tuple(mount for mount in mounts if _below(mount, folder))) for folder in chosen]
 
@@ -64,16 +73,11 @@ def run_in_namespace(
     paths: Sequence[str], stage: Callable[[], None], work: Callable[[], list[Outcome]]
 ) -> list[Outcome]:
     """Fork, cover the folders above the paths, call `stage`, then `work`, and return what that returned."""
-    os.makedirs(STAGE, mode=0o700, exist_ok=True)
-    reader, writer = os.pipe()
-    child = os.fork()
-    if child == 0:
-        os.close(reader)
-        _answer(writer, paths, stage, work)
-    os.close(writer)
-    with open(reader, "rb") as stream:
-        answer = stream.read()
-    _, status = os.waitpid(child, 0)
+    place = tempfile.mkdtemp(prefix=_PLACE)
+    try:
+        answer, status = _fork(_Job(place, paths, stage, work))
+    finally:
+        Path(place).rmdir()
     if not answer:
         raise ConfigTreeError(f"the check ended without a word (status {status}); nothing was changed")
     parsed = json.loads(answer)
@@ -82,44 +86,59 @@ def run_in_namespace(
     return [Outcome(tuple(raw["argv"]), raw["status"], raw["output"]) for raw in parsed["outcomes"]]
 
 
-def _answer(writer: int, paths: Sequence[str], stage: Callable[[], None], work: Callable[[], list[Outcome]]) -> None:
+def _fork(job: _Job) -> tuple[bytes, int]:
+    reader, writer = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.close(reader)
+        _answer(writer, job)
+    os.close(writer)
+    with os.fdopen(reader, "rb") as stream:
+        answer = stream.read()
+    _, status = os.waitpid(child, 0)
+    return answer, status
+
+
+def _answer(writer: int, job: _Job) -> None:
     """The child's whole life; it never returns."""
     try:
-        answer: dict[str, object]
-        try:
-            _die_with_parent()
-            _enter(paths)
-            stage()
-            answer = {"outcomes": [asdict(outcome) for outcome in work()]}
-        except ConfigTreeError as error:
-            answer = {"error": str(error)}
-        except OSError as error:
-            answer = {"error": f"the changes cannot be staged for the check: {error}"}
-        with open(writer, "wb") as stream:
-            stream.write(json.dumps(answer).encode())
+        with os.fdopen(writer, "wb") as stream:
+            stream.write(json.dumps(_outcome(job)).encode())
     finally:
         os._exit(0)
 
 
-def _enter(paths: Sequence[str]) -> None:
+def _outcome(job: _Job) -> dict[str, object]:
+    try:
+        _die_with_parent()
+        _enter(job)
+        job.stage()
+        return {"outcomes": [asdict(outcome) for outcome in job.work()]}
+    except ConfigTreeError as error:
+        return {"error": str(error)}
+    except OSError as error:
+        return {"error": f"the changes cannot be staged for the check: {error}; nothing was changed"}
+
+
+def _enter(job: _Job) -> None:
     try:
         _unshare()
         _mount("none", "/", None, _MS_REC | _MS_PRIVATE)
-        _mount("tmpfs", STAGE, "tmpfs", _MS_NOSUID | _MS_NODEV, "mode=0700")
-        _cover(plan_covers((_nearest_folder(path) for path in paths), _mounts()))
+        covers = plan_covers((_nearest_folder(path) for path in job.paths), _mounts())
+        _mount("tmpfs", job.place, "tmpfs", _MS_NOSUID | _MS_NODEV, "mode=0700")
+        _cover(covers, job.place)
     except OSError as error:
         raise ConfigTreeError(
-            f"the changes cannot be checked before they are made, because mounting is not possible on this host ({error}); "
-            "nothing was changed. In a container, allow it the capability CAP_SYS_ADMIN and the mount system calls"
+            "the changes cannot be checked before they are made, because this host does not let its root mount "
+            f"({error}); nothing was changed. A container needs the capability CAP_SYS_ADMIN and the mount system calls"
         ) from None
 
 
-def _cover(covers: Sequence[Cover]) -> None:
-    for number, cover in enumerate(covers):
-        place = posixpath.join(STAGE, str(number))
+def _cover(covers: Sequence[Cover], stage: str) -> None:
+    places = [posixpath.join(stage, str(number)) for number in range(len(covers))]
+    for cover, place in zip(covers, places, strict=True):
         _bind_originals(cover, place)
-    for number, cover in enumerate(covers):
-        place = posixpath.join(STAGE, str(number))
+    for cover, place in zip(covers, places, strict=True):
         _overlay(cover.folder, place)
         for index, mount in enumerate(cover.mounts):
             _mount(posixpath.join(place, f"mount{index}"), mount, None, _MS_BIND)
@@ -127,21 +146,20 @@ def _cover(covers: Sequence[Cover]) -> None:
 
 def _bind_originals(cover: Cover, place: str) -> None:
     for name in ("", "lower", "upper", "work"):
-        os.mkdir(posixpath.join(place, name))
+        Path(place, name).mkdir()
     _mount(cover.folder, posixpath.join(place, "lower"), None, _MS_BIND)
     for index, mount in enumerate(cover.mounts):
-        target = posixpath.join(place, f"mount{index}")
-        if os.path.isdir(mount):
-            os.mkdir(target)
+        target = Path(place, f"mount{index}")
+        if Path(mount).is_dir():
+            target.mkdir()
         else:
-            with open(target, "xb"):
-                pass
-        _mount(mount, target, None, _MS_BIND)
+            target.touch()
+        _mount(mount, str(target), None, _MS_BIND)
 
 
 def _overlay(folder: str, place: str) -> None:
     upper = posixpath.join(place, "upper")
-    status = os.stat(folder)
+    status = Path(folder).stat()
     os.chown(upper, status.st_uid, status.st_gid)
     shutil.copystat(folder, upper)
     options = f"lowerdir={place}/lower,upperdir={upper},workdir={place}/work"
@@ -152,16 +170,12 @@ def _overlay(folder: str, place: str) -> None:
 
 
 def _nearest_folder(path: str) -> str:
-    folder = posixpath.dirname(path)
-    while not os.path.isdir(folder):
-        folder = posixpath.dirname(folder)
-    return folder
+    return str(next(parent for parent in Path(path).parents if parent.is_dir()))
 
 
 def _mounts() -> list[str]:
-    with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as stream:
-        points = [_unescape(line.split(" ")[4]) for line in stream]
-    return [point for point in points if point != STAGE]
+    table = Path("/proc/self/mountinfo").read_text(encoding="utf-8", errors="surrogateescape")
+    return [_unescape(line.split(" ")[4]) for line in table.splitlines()]
 
 
 def _unescape(text: str) -> str:

@@ -1,7 +1,6 @@
-# Copyright (c) Post Office contributors
-# GNU General Public License v3.0+ (see https://www.gnu.org/licenses/gpl-3.0.txt)
+# Copyright (c) The Post Office authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-
 """The real host: files by rename and fsync, programs without a shell, a mount namespace for the checks."""
 
 from __future__ import annotations
@@ -19,16 +18,14 @@ import stat
 import subprocess
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
 
 from .errors import ConfigTreeError
 from .host import Found, FoundKind, Outcome
 from .namespace import run_in_namespace
 
-_ENVIRONMENT = {
-    "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
-    "LC_ALL": "C.UTF-8",
-    "HOME": "/root",
-}
+_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+_ENVIRONMENT = {"PATH": _PATH, "LC_ALL": "C.UTF-8", "HOME": "/root"}
 
 
 class PosixHost:
@@ -42,26 +39,24 @@ class PosixHost:
         kind = _kind(status.st_mode)
         content = b""
         if kind == "symlink":
-            content = os.fsencode(os.readlink(path))
+            content = os.fsencode(Path(path).readlink())
         elif kind == "file":
-            with open(path, "rb") as stream:
-                content = stream.read()
+            content = Path(path).read_bytes()
         return Found(kind, stat.S_IMODE(status.st_mode), status.st_uid, status.st_gid, content)
 
     def fingerprint(self, path: str) -> str:
         try:
-            with open(path, "rb") as stream:
-                return hashlib.sha256(stream.read()).hexdigest()
+            return hashlib.sha256(Path(path).read_bytes()).hexdigest()
         except (FileNotFoundError, NotADirectoryError):
             return ""
 
     def names(self, folder: str) -> Iterable[str]:
-        return os.listdir(folder)
+        return [entry.name for entry in Path(folder).iterdir()]
 
     def write(self, path: str, content: bytes, mode: int, uid: int, gid: int) -> None:
         self.remove(path)
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
-        with open(descriptor, "wb") as stream:
+        with os.fdopen(descriptor, "wb") as stream:
             stream.write(content)
             stream.flush()
             os.fchown(descriptor, uid, gid)
@@ -69,7 +64,7 @@ class PosixHost:
             os.fsync(descriptor)
 
     def rename(self, source: str, target: str) -> None:
-        os.rename(source, target)
+        Path(source).rename(target)
 
     def keep(self, source: str, target: str) -> None:
         self.remove(target)
@@ -82,20 +77,20 @@ class PosixHost:
 
     def make_folder(self, path: str, mode: int, uid: int, gid: int) -> None:
         with contextlib.suppress(FileExistsError):
-            os.mkdir(path, 0o700)
+            Path(path).mkdir(0o700)
         self.set_attributes(path, mode, uid, gid)
 
     def set_attributes(self, path: str, mode: int, uid: int, gid: int) -> None:
         os.chown(path, uid, gid, follow_symlinks=False)
-        os.chmod(path, mode)
+        Path(path).chmod(mode)
 
     def remove(self, path: str) -> None:
         with contextlib.suppress(FileNotFoundError, NotADirectoryError):
-            os.unlink(path)
+            Path(path).unlink()
 
     def remove_folder(self, path: str) -> None:
         try:
-            os.rmdir(path)
+            Path(path).rmdir()
         except FileNotFoundError:
             return
         except OSError as error:
@@ -104,13 +99,8 @@ class PosixHost:
 
     def sync(self, folders: Iterable[str]) -> None:
         for folder in sorted(set(folders)):
-            if not os.path.isdir(folder):
-                continue
-            descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-            try:
-                os.fsync(descriptor)
-            finally:
-                os.close(descriptor)
+            with contextlib.suppress(FileNotFoundError):
+                _flush_folder(folder)
 
     def uid(self, owner: str) -> int | None:
         try:
@@ -155,7 +145,8 @@ class PosixHost:
 
     @contextlib.contextmanager
     def unhurried(self) -> Iterator[None]:
-        before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        # A handler, because an ignored signal stays ignored in the programs that are started.
+        before = signal.signal(signal.SIGHUP, lambda _number, _frame: None)
         try:
             yield
         finally:
@@ -168,9 +159,17 @@ class PosixHost:
         time.sleep(seconds)
 
 
+def _flush_folder(folder: str) -> None:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
 def run_program(argv: Sequence[str], timeout: float) -> Outcome:
     """Run a program to its end; what it leaves running in the background is not waited for."""
-    program = shutil.which(argv[0], path=_ENVIRONMENT["PATH"])
+    program = shutil.which(argv[0], path=_PATH)
     if program is None:
         return Outcome(tuple(argv), 127, f"{argv[0]}: there is no such program on the host")
     output = os.memfd_create("output")
@@ -217,8 +216,7 @@ def _run_until_failure(programs: Sequence[Sequence[str]], timeout: float) -> lis
 
 
 def _read_all(descriptor: int) -> bytes:
-    with open(f"/proc/self/fd/{descriptor}", "rb") as stream:
-        return stream.read()
+    return Path(f"/proc/self/fd/{descriptor}").read_bytes()
 
 
 def _kind(mode: int) -> FoundKind:
@@ -233,11 +231,11 @@ def _copy(source: str, target: str) -> None:
     """Copy a file or a link with owner, mode, times and extended attributes, and flush it."""
     status = os.lstat(source)
     if stat.S_ISLNK(status.st_mode):
-        os.symlink(os.readlink(source), target)
+        Path(target).symlink_to(Path(source).readlink())
         os.chown(target, status.st_uid, status.st_gid, follow_symlinks=False)
         return
     descriptor = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
-    with open(source, "rb") as original, open(descriptor, "wb") as copy:
+    with Path(source).open("rb") as original, os.fdopen(descriptor, "wb") as copy:
         shutil.copyfileobj(original, copy)
         copy.flush()
         os.fchown(descriptor, status.st_uid, status.st_gid)

@@ -1,7 +1,6 @@
-# Copyright (c) Post Office contributors
-# GNU General Public License v3.0+ (see https://www.gnu.org/licenses/gpl-3.0.txt)
+# Copyright (c) The Post Office authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-
 """The options of a run, parsed and validated: text in, dataclasses out."""
 
 from __future__ import annotations
@@ -163,7 +162,10 @@ def _content(
         raise ConfigTreeError(f"{label}: content is missing; {hint}")
     if not isinstance(value, str):
         raise ConfigTreeError(f"{label}: content must be text, not {type(value).__name__}; quote it")
-    return value.encode("utf-8", "surrogateescape")
+    try:
+        return value.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:
+        raise ConfigTreeError(f"{label}: content has characters that cannot be written as UTF-8") from None
 
 
 def _account(value: object, field: str, label: str) -> str:

@@ -1,20 +1,22 @@
-# Copyright (c) Post Office contributors
-# GNU General Public License v3.0+ (see https://www.gnu.org/licenses/gpl-3.0.txt)
+# Copyright (c) The Post Office authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-
 """One run: stage, check, keep the old tree, swap, reload, probe; on failure put the old tree back and reload."""
 
 from __future__ import annotations
 
+import contextlib
+import math
 import posixpath
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from typing import NoReturn
 
 from .diff import describe
 from .errors import ConfigTreeError
 from .host import Host, Outcome
 from .plan import Change, Plan, Sight, make_plan, touches_systemd
-from .report import failure, told
+from .report import failure, shorten, told
 from .request import Request
 from .scrub import Scrubber
 from .state import STATE_ROOT, Kept, Pending, State, Store, Written, kept_as
@@ -22,7 +24,9 @@ from .state import STATE_ROOT, Kept, Pending, State, Store, Written, kept_as
 CHECK_SECONDS = 120
 ACTION_SECONDS = 180
 LOCK_SECONDS = 120
-PUT_BACK_PROBE_SECONDS = 5
+JOURNAL_SECONDS = 10
+PUT_BACK_SECONDS = 5
+SETTLE_SECONDS = 0.5
 _POLL_SECONDS = 0.25
 _NOT_INSTALLED = 127
 
@@ -38,7 +42,7 @@ class Result:
     warnings: tuple[str, ...] = ()
 
 
-class _Failed(Exception):
+class _SwapError(ConfigTreeError):
     """A step after the swap failed; the message is complete but for what happens to the old tree."""
 
 
@@ -65,11 +69,15 @@ class _Situation:
 def apply(request: Request, host: Host, check_mode: bool = False, state_root: str = STATE_ROOT) -> Result:
     """Bring the host to what the request asks for, or leave it as it was and raise ConfigTreeError."""
     store = Store(host, request.name, state_root)
-    if check_mode:
-        return _Run(request, host, store).predict()
-    store.create()
-    with host.lock(store.lock_file, LOCK_SECONDS):
-        return _Run(request, host, store).carry_out()
+    run = _Run(request, host, store)
+    try:
+        if check_mode:
+            return run.predict()
+        store.create()
+        with host.lock(store.lock_file, LOCK_SECONDS):
+            return run.carry_out()
+    except OSError as error:
+        raise ConfigTreeError(f"{error}; the host is as it was, or the next run finishes what was begun") from None
 
 
 class _Run:
@@ -94,7 +102,7 @@ class _Run:
             return self._result(situation)
         self._check(situation, check_mode=False)
         with self.host.unhurried():
-            self._swap_or_put_back(situation)
+            self._swap_or_put_back(situation, self._keep(situation))
         return self._result(situation)
 
     # Look
@@ -185,8 +193,7 @@ class _Run:
 
     def _stage(self, changes: Sequence[Change]) -> None:
         writes = [change for change in changes if change.item]
-        self._prepare(writes)
-        self._rename(writes)
+        self._write(writes)
         self._remove([change for change in changes if not change.item])
 
     def _may_be_too_early(self, outcome: Outcome, situation: _Situation) -> bool:
@@ -197,23 +204,27 @@ class _Run:
 
     # Swap
 
-    def _swap_or_put_back(self, situation: _Situation) -> None:
-        pending = self._keep(situation)
+    def _swap_or_put_back(self, situation: _Situation, pending: Pending) -> None:
+        began = self.host.now()
         try:
             self._swap(situation, pending)
-            self._probe(situation)
-        except (_Failed, OSError) as error:
-            self._put_back(pending, str(error) if isinstance(error, _Failed) else f"writing failed: {error}")
-        self.store.save(self._next_state(situation))
+            self._probe(situation, began)
+            self.store.save(self._next_state(situation))
+        except _SwapError as error:
+            self._put_back(pending, str(error))
+        except OSError as error:
+            self._put_back(pending, f"Writing failed: {error}")
         self.store.clear_pending()
 
     def _keep(self, situation: _Situation) -> Pending:
         """Keep what is there now, then leave the mark that a swap has begun."""
         earlier = situation.pending
+        kept = list(earlier.kept if earlier else ())
         if earlier is None:
             self.store.clear_old()
+        for entry in kept:
+            self.host.remove(beside(entry.path))
         self.store.make_old()
-        kept = list(earlier.kept if earlier else ())
         known = {entry.path for entry in kept}
         for change in situation.plan.changes:
             if change.path in known:
@@ -228,149 +239,169 @@ class _Run:
         return pending
 
     def _pending(self, situation: _Situation, kept: Sequence[Kept]) -> Pending:
-        earlier, plan = situation.pending, situation.plan
-        writes = {
-            change.path: Written(change.restart, bool(change.item and change.item.secret)) for change in plan.files
-        }
+        plan = situation.plan
+        earlier = situation.pending or Pending((), {}, (), restart=False, daemon_reload=False)
         created = [change.path for change in plan.folders if change.action == "created"]
-        changed_watch = set(situation.watch_changed)
+        restart_watch = set(self.request.watch_restart) & set(situation.watch_changed)
         return Pending(
             kept=tuple(kept),
-            writes={**(earlier.writes if earlier else {}), **writes},
-            folders=tuple(dict.fromkeys((*(earlier.folders if earlier else ()), *created))),
-            restart=bool(earlier and earlier.restart)
-            or any(change.restart for change in plan.changes)
-            or bool(changed_watch & set(self.request.watch_restart)),
-            daemon_reload=bool(earlier and earlier.daemon_reload)
-            or touches_systemd(change.path for change in plan.changes),
+            writes={**earlier.writes, **{change.path: _mark(change) for change in plan.files}},
+            folders=tuple(dict.fromkeys((*earlier.folders, *created))),
+            restart=earlier.restart or bool(restart_watch) or any(change.restart for change in plan.changes),
+            daemon_reload=earlier.daemon_reload or touches_systemd(change.path for change in plan.changes),
         )
 
     def _swap(self, situation: _Situation, pending: Pending) -> None:
         plan = situation.plan
-        self._prepare(plan.writes)
-        self._rename(plan.writes)
-        self.host.sync(posixpath.dirname(change.path) for change in plan.writes)
+        self._write(plan.writes)
+        began = self.host.now()
         if plan.writes or not plan.removals:
-            self._act(pending, situation)
+            self._act(pending, situation, began)
         if plan.removals:
             self._remove(plan.removals)
-            self._act(pending, situation)
+            self._act(pending, situation, began)
 
-    def _prepare(self, writes: Sequence[Change]) -> None:
-        """Make the folders and write each new file beside its place, so that only renames are left to do."""
+    def _write(self, writes: Sequence[Change]) -> None:
+        """Make the folders, write each new file beside its place, and when all are there rename them."""
         for change in writes:
-            if change.item is None:
-                continue
-            if change.item.content is None:
-                if change.before is None:
-                    self.host.make_folder(change.path, change.item.mode, change.uid, change.gid)
-                else:
-                    self.host.set_attributes(change.path, change.item.mode, change.uid, change.gid)
-            else:
-                self.host.write(beside(change.path), change.item.content, change.item.mode, change.uid, change.gid)
-
-    def _rename(self, writes: Sequence[Change]) -> None:
+            with _naming(change.path):
+                self._prepare(change)
         for change in writes:
             if not change.is_folder:
-                self.host.rename(beside(change.path), change.path)
+                with _naming(change.path):
+                    self.host.rename(beside(change.path), change.path)
+        self.host.sync(posixpath.dirname(change.path) for change in writes)
+
+    def _prepare(self, change: Change) -> None:
+        if change.item is None:
+            return
+        attributes = (change.item.mode, change.uid, change.gid)
+        if change.item.content is not None:
+            self.host.write(beside(change.path), change.item.content, *attributes)
+        elif change.before is None:
+            self.host.make_folder(change.path, *attributes)
+        else:
+            self.host.set_attributes(change.path, *attributes)
 
     def _remove(self, removals: Sequence[Change]) -> None:
         for change in removals:
-            if change.is_folder:
-                self.host.remove_folder(change.path)
-            else:
-                self.host.remove(change.path)
+            with _naming(change.path):
+                if change.is_folder:
+                    self.host.remove_folder(change.path)
+                else:
+                    self.host.remove(change.path)
         self.host.sync(posixpath.dirname(change.path) for change in removals)
 
     # Reload and probe
 
-    def _act(self, pending: Pending, situation: _Situation) -> None:
+    def _act(self, pending: Pending, situation: _Situation, began: float) -> None:
         for argv in self._actions(pending):
             outcome = self.host.run(argv, ACTION_SECONDS)
             if outcome.failed:
-                raise _Failed(
-                    self._failure(f"{self.request.name} does not take the new configuration", outcome, situation)
-                )
+                headline = f"{self.request.name} does not take the new configuration"
+                raise _SwapError(self._failure(headline, outcome, situation, self._journal(began)))
 
     def _actions(self, pending: Pending) -> list[tuple[str, ...]]:
         action = self.request.restart if pending.restart else self.request.reload
         actions: list[tuple[str, ...]] = [("systemctl", "daemon-reload")] if pending.daemon_reload else []
         return [*actions, action] if action else actions
 
-    def _probe(self, situation: _Situation) -> None:
-        outcome = self._answers(self.request.probe_timeout)
+    def _probe(self, situation: _Situation, began: float) -> None:
+        """Probe until the daemon answers, and once more a little later: many reload after they said they did."""
+        outcome = self._silence(self.request.probe_timeout)
+        if outcome is None and self.request.probe:
+            self.host.wait(SETTLE_SECONDS)
+            outcome = self._silence(self.request.probe_timeout)
         if outcome:
             headline = f"{self.request.name} does not answer with the new configuration"
-            raise _Failed(self._failure(headline, outcome, situation))
+            raise _SwapError(self._failure(headline, outcome, situation, self._journal(began)))
 
-    def _answers(self, seconds: float) -> Outcome | None:
+    def _silence(self, seconds: float) -> Outcome | None:
         """None when the daemon answers in time, else the last failed attempt."""
         if not self.request.probe:
             return None
         deadline = self.host.now() + seconds
         while True:
-            left = max(deadline - self.host.now(), 1)
-            outcome = self.host.run(self.request.probe, left)
+            outcome = self.host.run(self.request.probe, max(deadline - self.host.now(), 1))
             if not outcome.failed:
                 return None
             if self.host.now() >= deadline:
                 return outcome
             self.host.wait(_POLL_SECONDS)
 
+    def _journal(self, began: float) -> str:
+        """What the units that were told to reload have logged since then."""
+        words = (*self.request.reload, *self.request.restart)
+        units = dict.fromkeys(word.removesuffix(".service") for word in words if word.endswith(".service"))
+        if not units:
+            return ""
+        since = math.ceil(self.host.now() - began) + 1
+        names = [f"--unit={unit}{suffix}.service" for unit in units for suffix in ("", "@*")]
+        argv = ["journalctl", "--quiet", "--no-pager", "--output=cat", "--lines=20", f"--since=-{since}s", *names]
+        outcome = self.host.run(argv, JOURNAL_SECONDS)
+        return "" if outcome.failed else outcome.output
+
     # Put back
 
-    def _put_back(self, pending: Pending, why: str) -> None:
+    def _put_back(self, pending: Pending, why: str) -> NoReturn:
         """Restore the old tree and raise; when that fails too the mark stays for the next run."""
+        trouble = self._restore_and_reload(pending)
+        if trouble:
+            ending = f"The old files could not be put to work again: {trouble}. Look at the host."
+            raise ConfigTreeError(self.scrubber.clean(f"{why}\n{ending}"))
+        self.store.clear_pending()
+        raise ConfigTreeError(self.scrubber.clean(f"{why}\nThe old files are back{self._state_with_old_files()}."))
+
+    def _state_with_old_files(self) -> str:
+        if not self.request.probe:
+            return ""
+        silence = self._silence(PUT_BACK_SECONDS)
+        return f", but {self.request.name} does not answer with them" if silence else f", {self.request.name} answers"
+
+    def _restore_and_reload(self, pending: Pending) -> str:
         try:
             self._restore(pending)
-            trouble = [
-                told(outcome)
-                for argv in self._actions(pending)
-                if (outcome := self.host.run(argv, ACTION_SECONDS)).failed
-            ]
         except OSError as error:
-            trouble = [f"writing failed: {error}"]
-        if trouble:
-            raise ConfigTreeError(
-                self.scrubber.clean(
-                    f"{why}\nThe old files could not be put to work again: {'; '.join(trouble)}; run again after a look at the host"
-                )
-            )
-        self.store.clear_pending()
-        answer = "" if self._answers(PUT_BACK_PROBE_SECONDS) else " and it answers" if self.request.probe else ""
-        raise ConfigTreeError(
-            self.scrubber.clean(f"{why}\nThe old files are back, {self.request.name} was told to read them{answer}.")
-        )
+            return str(error)
+        for argv in self._actions(pending):
+            outcome = self.host.run(argv, ACTION_SECONDS)
+            if outcome.failed:
+                return f"{told(outcome)}, {shorten(outcome.output)}"
+        return ""
 
     def _restore(self, pending: Pending) -> None:
         """Put every kept path back; can be repeated after an interruption."""
-        for entry in pending.kept:
-            self.host.remove(beside(entry.path))
-        self._restore_folders(pending)
+        by_path = sorted(pending.kept, key=lambda entry: entry.path)
         lasting = {item.path for item in self.request.items if item.last}
-        for entry in sorted(pending.kept, key=lambda entry: entry.path in lasting):
+        for entry in by_path:
+            if entry.kind == "directory":
+                self._restore_folder(entry)
+        for entry in sorted(by_path, key=lambda entry: entry.path in lasting):
+            self.host.remove(beside(entry.path))
             if entry.store:
                 self.host.keep(entry.store, beside(entry.path))
                 self.host.rename(beside(entry.path), entry.path)
-        for entry in sorted(pending.kept, key=lambda entry: entry.path, reverse=True):
+                # A rename between two links to the same file does nothing and leaves both.
+                self.host.remove(beside(entry.path))
+        for entry in reversed(by_path):
             if entry.kind == "absent" and entry.path in pending.folders:
                 self.host.remove_folder(entry.path)
             elif entry.kind == "absent":
                 self.host.remove(entry.path)
         self.host.sync(posixpath.dirname(entry.path) for entry in pending.kept)
 
-    def _restore_folders(self, pending: Pending) -> None:
-        for entry in sorted(pending.kept, key=lambda entry: entry.path):
-            if entry.kind == "directory" and self.host.look(entry.path):
-                self.host.set_attributes(entry.path, entry.mode, entry.uid, entry.gid)
-            elif entry.kind == "directory":
-                self.host.make_folder(entry.path, entry.mode, entry.uid, entry.gid)
+    def _restore_folder(self, entry: Kept) -> None:
+        if self.host.look(entry.path):
+            self.host.set_attributes(entry.path, entry.mode, entry.uid, entry.gid)
+        else:
+            self.host.make_folder(entry.path, entry.mode, entry.uid, entry.gid)
 
     # Words
 
-    def _failure(self, headline: str, outcome: Outcome, situation: _Situation) -> str:
+    def _failure(self, headline: str, outcome: Outcome, situation: _Situation, journal: str = "") -> str:
         changed = [change.path for change in situation.plan.changes if not change.is_folder] or situation.watch_changed
-        return self.scrubber.clean(failure(headline, told(outcome), outcome.output, self.request.items, changed))
+        output = "\n".join(text for text in (outcome.output, journal) if text)
+        return self.scrubber.clean(failure(headline, told(outcome), output, self.request.items, changed))
 
     def _result(self, situation: _Situation) -> Result:
         diff = [describe(change, self.host.owner_name, self.host.group_name) for change in situation.plan.changes]
@@ -385,6 +416,19 @@ class _Run:
             diff=tuple(diff),
             warnings=tuple(self.scrubber.clean(warning) for warning in situation.warnings),
         )
+
+
+def _mark(change: Change) -> Written:
+    return Written(change.restart, bool(change.item and change.item.secret))
+
+
+@contextlib.contextmanager
+def _naming(path: str) -> Iterator[None]:
+    """Turn trouble with a file into an error that names the file as the user knows it."""
+    try:
+        yield
+    except OSError as error:
+        raise _SwapError(f"{path} cannot be written: {error.strerror or error}") from None
 
 
 def beside(path: str) -> str:

@@ -1,7 +1,6 @@
-# Copyright (c) Post Office contributors
-# GNU General Public License v3.0+ (see https://www.gnu.org/licenses/gpl-3.0.txt)
+# Copyright (c) The Post Office authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-
 """What a run remembers on the host: the manifest, the watched fingerprints and the mark of an unfinished swap."""
 
 from __future__ import annotations
@@ -141,7 +140,8 @@ class Store:
 
     def _root_ids(self) -> tuple[int, int]:
         uid, gid = self.host.uid("root"), self.host.gid("root")
-        assert uid is not None and gid is not None
+        assert uid is not None
+        assert gid is not None
         return uid, gid
 
     def _read(self, name: str) -> dict[str, Any] | None:
