@@ -1,0 +1,281 @@
+# Copyright (c) The Post Office authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Tables of domains, mailboxes and aliases, and the views that daemons query.
+
+Daemons query views only.  ``removed_at`` marks what has left the directory but is kept (seconds since 1970).
+"""
+
+from __future__ import annotations
+
+_TABLES = (
+    """
+    CREATE TABLE domain (
+        name TEXT NOT NULL PRIMARY KEY,
+        kind TEXT NOT NULL CHECK (kind IN ('local', 'alias', 'relay')),
+        alias_of TEXT NOT NULL DEFAULT '',
+        nexthop TEXT NOT NULL DEFAULT '',
+        any_recipient INTEGER NOT NULL DEFAULT 0,
+        default_quota INTEGER NOT NULL DEFAULT 0,
+        max_mailboxes INTEGER,
+        max_aliases INTEGER,
+        max_quota INTEGER,
+        max_total_quota INTEGER,
+        managed_by TEXT NOT NULL,
+        removed_at INTEGER,
+        CHECK ((kind = 'alias') = (alias_of <> '')),
+        CHECK ((kind = 'relay') = (nexthop <> ''))
+    ) STRICT, WITHOUT ROWID
+    """,
+    """
+    CREATE TABLE domain_catch_all (
+        domain TEXT NOT NULL REFERENCES domain (name) ON DELETE CASCADE,
+        destination TEXT NOT NULL,
+        PRIMARY KEY (domain, destination)
+    ) STRICT, WITHOUT ROWID
+    """,
+    """
+    CREATE TABLE domain_expression (
+        domain TEXT NOT NULL REFERENCES domain (name) ON DELETE CASCADE,
+        position INTEGER NOT NULL,
+        pattern TEXT NOT NULL,
+        PRIMARY KEY (domain, position)
+    ) STRICT, WITHOUT ROWID
+    """,
+    """
+    CREATE TABLE domain_expression_destination (
+        domain TEXT NOT NULL,
+        position INTEGER NOT NULL,
+        destination TEXT NOT NULL,
+        PRIMARY KEY (domain, position, destination),
+        FOREIGN KEY (domain, position) REFERENCES domain_expression (domain, position) ON DELETE CASCADE
+    ) STRICT, WITHOUT ROWID
+    """,
+    """
+    CREATE TABLE relay_recipient (
+        domain TEXT NOT NULL REFERENCES domain (name) ON DELETE CASCADE,
+        address TEXT NOT NULL,
+        PRIMARY KEY (domain, address)
+    ) STRICT, WITHOUT ROWID
+    """,
+    """
+    CREATE TABLE mailbox (
+        address TEXT NOT NULL PRIMARY KEY,
+        password TEXT NOT NULL DEFAULT '',
+        display_name TEXT NOT NULL DEFAULT '',
+        quota INTEGER NOT NULL DEFAULT 0 CHECK (quota >= 0),
+        state TEXT NOT NULL DEFAULT 'active' CHECK (state IN ('active', 'disabled', 'send-only', 'receive-only')),
+        managed_by TEXT NOT NULL,
+        removed_at INTEGER,
+        domain TEXT NOT NULL GENERATED ALWAYS AS (substr(address, instr(address, '@') + 1)) VIRTUAL,
+        local_part TEXT NOT NULL GENERATED ALWAYS AS (substr(address, 1, instr(address, '@') - 1)) VIRTUAL
+    ) STRICT, WITHOUT ROWID
+    """,
+    """
+    CREATE TABLE mailbox_sender (
+        mailbox TEXT NOT NULL REFERENCES mailbox (address) ON DELETE CASCADE,
+        sender TEXT NOT NULL,
+        PRIMARY KEY (mailbox, sender)
+    ) STRICT, WITHOUT ROWID
+    """,
+    """
+    CREATE TABLE alias (
+        address TEXT NOT NULL PRIMARY KEY,
+        managed_by TEXT NOT NULL,
+        removed_at INTEGER,
+        domain TEXT NOT NULL GENERATED ALWAYS AS (substr(address, instr(address, '@') + 1)) VIRTUAL,
+        local_part TEXT NOT NULL GENERATED ALWAYS AS (substr(address, 1, instr(address, '@') - 1)) VIRTUAL
+    ) STRICT, WITHOUT ROWID
+    """,
+    """
+    CREATE TABLE alias_destination (
+        alias TEXT NOT NULL REFERENCES alias (address) ON DELETE CASCADE,
+        destination TEXT NOT NULL,
+        PRIMARY KEY (alias, destination)
+    ) STRICT, WITHOUT ROWID
+    """,
+)
+
+_HELPER_VIEWS = (
+    # Every name under which the addresses of a local domain exist: its own and those of its alias domains.
+    """
+    CREATE VIEW served_domain (name, target) AS
+    SELECT name, name FROM domain WHERE kind = 'local' AND removed_at IS NULL
+    UNION ALL
+    SELECT alias.name, target.name
+    FROM domain AS alias JOIN domain AS target ON target.name = alias.alias_of
+    WHERE alias.kind = 'alias' AND alias.removed_at IS NULL AND target.kind = 'local' AND target.removed_at IS NULL
+    """,
+    # Mailboxes of local domains, those that have left included.
+    """
+    CREATE VIEW served_mailbox (address, local_part, domain, present, receives, submits, reads, state) AS
+    SELECT mailbox.address, mailbox.local_part, mailbox.domain,
+        mailbox.removed_at IS NULL,
+        mailbox.removed_at IS NULL AND mailbox.state IN ('active', 'receive-only'),
+        mailbox.removed_at IS NULL AND mailbox.state IN ('active', 'send-only'),
+        mailbox.removed_at IS NULL AND mailbox.state IN ('active', 'receive-only'),
+        mailbox.state
+    FROM mailbox JOIN domain ON domain.name = mailbox.domain
+    WHERE domain.kind = 'local' AND domain.removed_at IS NULL
+    """,
+    # A mailbox wins over an alias of the same address.
+    """
+    CREATE VIEW served_alias (address, local_part, domain) AS
+    SELECT alias.address, alias.local_part, alias.domain
+    FROM alias JOIN domain ON domain.name = alias.domain
+    WHERE alias.removed_at IS NULL AND domain.kind = 'local' AND domain.removed_at IS NULL
+        AND NOT EXISTS (SELECT 1 FROM mailbox WHERE mailbox.address = alias.address AND mailbox.removed_at IS NULL)
+    """,
+    # One step from an alias, or from '@domain' for a catch-all. Destinations of ours are written canonically: the tag
+    # apart, an alias domain replaced by its target.
+    """
+    CREATE VIEW alias_step (address, destination, tag, served) AS
+    WITH source (address, destination, at) AS MATERIALIZED (
+        SELECT served_alias.address, alias_destination.destination, instr(alias_destination.destination, '@')
+        FROM served_alias JOIN alias_destination ON alias_destination.alias = served_alias.address
+        UNION ALL
+        SELECT '@' || domain, destination, instr(destination, '@') FROM domain_catch_all
+    )
+    SELECT source.address,
+        CASE WHEN served_domain.name IS NULL THEN source.destination
+            ELSE substr(source.destination, 1,
+                CASE WHEN instr(source.destination, '+') BETWEEN 2 AND source.at THEN instr(source.destination, '+')
+                    ELSE source.at END - 1) || '@' || served_domain.target END,
+        CASE WHEN served_domain.name IS NOT NULL AND instr(source.destination, '+') BETWEEN 2 AND source.at
+            THEN substr(source.destination, instr(source.destination, '+'),
+                source.at - instr(source.destination, '+')) ELSE '' END,
+        served_domain.name IS NOT NULL
+    FROM source LEFT JOIN served_domain ON served_domain.name = substr(source.destination, source.at + 1)
+    """,
+    # Where each alias and catch-all finally leads: to a mailbox that receives, to an address elsewhere, or to one that
+    # an expression has to decide about.
+    """
+    CREATE VIEW final_destination (address, destination, keep_extension) AS
+    WITH RECURSIVE
+    step (address, destination, tag, served) AS MATERIALIZED (SELECT * FROM alias_step),
+    way (address, destination, tag, served) AS (
+        SELECT address, destination, tag, served FROM step
+        UNION
+        SELECT way.address, step.destination, CASE step.tag WHEN '' THEN way.tag ELSE step.tag END, step.served
+        FROM way JOIN step ON step.address = way.destination
+        WHERE way.served
+    )
+    SELECT DISTINCT way.address,
+        CASE way.tag WHEN '' THEN way.destination
+            ELSE substr(way.destination, 1, instr(way.destination, '@') - 1) || way.tag
+                || substr(way.destination, instr(way.destination, '@')) END,
+        mailbox.address IS NOT NULL AND way.tag = ''
+    FROM way
+    LEFT JOIN mailbox ON way.served AND mailbox.address = way.destination AND mailbox.removed_at IS NULL
+    WHERE NOT way.served
+        OR mailbox.state IN ('active', 'receive-only')
+        OR (
+            mailbox.address IS NULL
+            AND NOT EXISTS (SELECT 1 FROM alias WHERE alias.address = way.destination AND alias.removed_at IS NULL)
+            AND NOT EXISTS (SELECT 1 FROM mailbox AS gone WHERE gone.address = way.destination)
+            AND EXISTS (
+                SELECT 1 FROM domain_expression
+                WHERE domain_expression.domain = substr(way.destination, instr(way.destination, '@') + 1)
+            )
+        )
+    """,
+)
+
+_PUBLIC_VIEWS = (
+    """
+    CREATE VIEW postfix_domain (name, class, nexthop) AS
+    SELECT name, 'local', '' FROM served_domain
+    UNION ALL
+    SELECT name, 'relay', nexthop FROM domain WHERE kind = 'relay' AND removed_at IS NULL
+    """,
+    """
+    CREATE VIEW postfix_alias (address, destination, keep_extension) AS
+    SELECT served_mailbox.local_part || '@' || served_domain.name, served_mailbox.address, 1
+    FROM served_mailbox JOIN served_domain ON served_domain.target = served_mailbox.domain
+    WHERE served_mailbox.receives
+    UNION ALL
+    SELECT served_alias.local_part || '@' || served_domain.name, final_destination.destination,
+        final_destination.keep_extension
+    FROM final_destination
+    JOIN served_alias ON served_alias.address = final_destination.address
+    JOIN served_domain ON served_domain.target = served_alias.domain
+    """,
+    """
+    CREATE VIEW postfix_catch_all (domain, destination) AS
+    SELECT served_domain.name, final_destination.destination
+    FROM final_destination JOIN served_domain ON '@' || served_domain.target = final_destination.address
+    """,
+    """
+    CREATE VIEW postfix_refused_recipient (address, reply) AS
+    SELECT served_mailbox.local_part || '@' || served_domain.name,
+        CASE WHEN served_mailbox.state = 'send-only' AND served_mailbox.present
+            THEN '550 5.2.1 mailbox does not receive mail' ELSE '550 5.2.1 mailbox disabled' END
+    FROM served_mailbox JOIN served_domain ON served_domain.target = served_mailbox.domain
+    WHERE NOT served_mailbox.receives
+        AND NOT EXISTS (SELECT 1 FROM served_alias WHERE served_alias.address = served_mailbox.address)
+    UNION ALL
+    SELECT served_alias.local_part || '@' || served_domain.name, '550 5.2.1 mailbox disabled'
+    FROM served_alias JOIN served_domain ON served_domain.target = served_alias.domain
+    WHERE served_alias.address NOT IN (SELECT address FROM final_destination)
+    """,
+    """
+    CREATE VIEW postfix_mailbox (address) AS
+    SELECT address FROM served_mailbox WHERE receives
+    """,
+    """
+    CREATE VIEW postfix_sender (address, login) AS
+    SELECT served_mailbox.local_part || '@' || served_domain.name, served_mailbox.address
+    FROM served_mailbox JOIN served_domain ON served_domain.target = served_mailbox.domain
+    WHERE served_mailbox.submits
+    UNION
+    SELECT served_alias.local_part || '@' || served_domain.name, served_mailbox.address
+    FROM alias_step
+    JOIN served_alias ON served_alias.address = alias_step.address
+    JOIN served_mailbox ON served_mailbox.address = alias_step.destination
+    JOIN served_domain ON served_domain.target = served_alias.domain
+    WHERE alias_step.served AND served_mailbox.submits
+    UNION
+    SELECT mailbox_sender.sender, served_mailbox.address
+    FROM mailbox_sender JOIN served_mailbox ON served_mailbox.address = mailbox_sender.mailbox
+    WHERE served_mailbox.submits
+    UNION
+    SELECT substr(mailbox_sender.sender, 1, instr(mailbox_sender.sender, '@')) || served_domain.name,
+        served_mailbox.address
+    FROM mailbox_sender
+    JOIN served_mailbox ON served_mailbox.address = mailbox_sender.mailbox
+    JOIN served_domain
+        ON served_domain.target = substr(mailbox_sender.sender, instr(mailbox_sender.sender, '@') + 1)
+    WHERE served_mailbox.submits
+    """,
+    """
+    CREATE VIEW postfix_relay_recipient (address) AS
+    SELECT '@' || name FROM domain WHERE kind = 'relay' AND any_recipient AND removed_at IS NULL
+    UNION ALL
+    SELECT relay_recipient.address
+    FROM relay_recipient JOIN domain ON domain.name = relay_recipient.domain
+    WHERE domain.kind = 'relay' AND NOT domain.any_recipient AND domain.removed_at IS NULL
+    """,
+    # What rules of expressions are written from: once per name of the domain, in order.
+    """
+    CREATE VIEW postfix_expression (domain, position, pattern, destination) AS
+    SELECT served_domain.name, domain_expression.position, domain_expression.pattern,
+        domain_expression_destination.destination
+    FROM domain_expression
+    JOIN domain_expression_destination USING (domain, position)
+    JOIN served_domain ON served_domain.target = domain_expression.domain
+    """,
+    """
+    CREATE VIEW dovecot_user
+        (user, password, home, quota_bytes, may_access, may_submit, may_receive, display_name) AS
+    SELECT mailbox.address, mailbox.password, mailbox.domain || '/' || mailbox.local_part, mailbox.quota,
+        domain.name IS NOT NULL AND mailbox.removed_at IS NULL AND mailbox.state IN ('active', 'receive-only'),
+        domain.name IS NOT NULL AND mailbox.removed_at IS NULL AND mailbox.state IN ('active', 'send-only'),
+        domain.name IS NOT NULL AND mailbox.removed_at IS NULL AND mailbox.state IN ('active', 'receive-only'),
+        mailbox.display_name
+    FROM mailbox
+    LEFT JOIN domain ON domain.name = mailbox.domain AND domain.kind = 'local' AND domain.removed_at IS NULL
+    """,
+)
+
+STATEMENTS = _TABLES + _HELPER_VIEWS + _PUBLIC_VIEWS
