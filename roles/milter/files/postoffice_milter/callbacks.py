@@ -23,21 +23,31 @@ _Event = TypeVar("_Event", bound=Callable[..., int])
 
 
 class Sessions:
-    """How many sessions run."""
+    """The sessions that run."""
 
     def __init__(self) -> None:
-        self._count = 0
+        self._sessions: set[Session] = set()
         self._lock = threading.Lock()
 
-    def change(self, by: int) -> None:
-        """Count ``by`` more."""
+    def begin(self, session: Session) -> None:
+        """Remember one more."""
         with self._lock:
-            self._count += by
+            self._sessions.add(session)
+
+    def end(self, session: Session) -> None:
+        """Forget one."""
+        with self._lock:
+            self._sessions.discard(session)
 
     def running(self) -> int:
         """Return how many there are now."""
         with self._lock:
-            return self._count
+            return len(self._sessions)
+
+    def in_message(self) -> int:
+        """Return how many of them are between MAIL and the end of a message."""
+        with self._lock:
+            return sum(session.in_message for session in self._sessions)
 
 
 def _guarded(event: _Event) -> _Event:
@@ -89,8 +99,9 @@ class Callbacks:
         if options[0] & milter.SETSYMLIST:
             context.setsymlist(milter.M_ENVFROM, MACROS_AT_MAIL)
         options[1:4] = [offered & unwanted, 0, 0]
-        context.setpriv(Session(self._checks))
-        self.sessions.change(1)
+        session = Session(self._checks)
+        context.setpriv(session)
+        self.sessions.begin(session)
         return milter.CONTINUE
 
     def refuse(self, context: Context, reply: Reply) -> int:
@@ -121,7 +132,10 @@ class Callbacks:
     def data(self, context: Context) -> int:
         """DATA: a message whose content no check asks for is left alone from here on."""
         session = _session(context)
-        return self._milter.CONTINUE if session.wants_headers() else self._milter.ACCEPT
+        if session.wants_headers():
+            return self._milter.CONTINUE
+        session.finish()
+        return self._milter.ACCEPT
 
     @_guarded
     def header(self, context: Context, name: str, value: bytes) -> int:
@@ -133,24 +147,28 @@ class Callbacks:
     def end_of_headers(self, context: Context) -> int:
         """The end of the header."""
         session = _session(context)
-        return self._answer(context, session, session.end_of_headers())
+        reply = session.end_of_headers()
+        if reply:
+            session.finish()
+        return self._answer(context, session, reply)
 
     @_guarded
     def end_of_message(self, context: Context) -> int:
         """The end of the message."""
+        _session(context).finish()
         return self._milter.CONTINUE
 
     def abort(self, context: Context) -> int:
         """The message was given up."""
         if context.getpriv():
-            _session(context).abort()
+            _session(context).finish()
         return self._milter.CONTINUE
 
     def close(self, context: Context) -> int:
         """The session ended."""
         if context.getpriv():
+            self.sessions.end(_session(context))
             context.setpriv(None)
-            self.sessions.change(-1)
         return self._milter.CONTINUE
 
 

@@ -14,6 +14,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -32,7 +33,7 @@ SESSION_TIMEOUT = 7200
 POLL = 0.1
 PRIORITIES = {logging.ERROR: 3, logging.WARNING: 4, logging.INFO: 6}
 READY = b"ready\n"
-STOP_SIGNALS = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGHUP})
+STOP_SIGNAL = signal.SIGUSR1
 
 
 class JournalFormatter(logging.Formatter):
@@ -113,6 +114,9 @@ class Socket:
 
 def serve(path: Path, predecessor: int | None) -> int:
     """Run until a signal ends it; ``predecessor`` is the process whose socket is taken over."""
+    if predecessor:
+        _leave_parent()
+    signal.pthread_sigmask(signal.SIG_BLOCK, {STOP_SIGNAL})
     log_to_journal()
     chosen = settings.load(path)
     milter = libmilter.load()
@@ -122,28 +126,44 @@ def serve(path: Path, predecessor: int | None) -> int:
     milter.settimeout(SESSION_TIMEOUT)
     socket.open()
     socket.publish()
+    threading.Thread(target=_end, args=(socket, callbacks.sessions, chosen), daemon=True).start()
     systemd.notify(f"MAINPID={os.getpid()}\nREADY=1")
     LOG.info("ready on %s", chosen.socket)
     if predecessor:
-        os.kill(predecessor, signal.SIGTERM)
+        os.kill(predecessor, STOP_SIGNAL)
         _announce()
     milter.main()
-    wait = chosen.drain if socket.was_taken_over() else chosen.stop
+    return 0
+
+
+def _end(socket: Socket, sessions: Sessions, chosen: Settings) -> None:
+    """Wait for the signal, let what runs come to its end, and exit.
+
+    libmilter goes on meanwhile: its own way to stop leaves running sessions without an answer. A successor's
+    sessions are not ours, so that ours may last; without one, new sessions find nobody, and only messages that are
+    under way are waited for.
+    """
+    signal.sigwait({STOP_SIGNAL})
+    taken_over = socket.was_taken_over()
     socket.withdraw()
-    left = _drain(callbacks.sessions, wait, chosen.stop)
-    LOG.log(logging.WARNING if left else logging.INFO, "stopped, %d sessions cut off", left)
+    running = sessions.running if taken_over else sessions.in_message
+    deadline = time.monotonic() + (chosen.drain if taken_over else chosen.stop)
+    while (left := running()) and time.monotonic() < deadline:
+        if signal.sigtimedwait({STOP_SIGNAL}, POLL):
+            running = sessions.in_message
+            deadline = min(deadline, time.monotonic() + chosen.stop)
+    LOG.log(logging.WARNING if left else logging.INFO, "stopped, sessions cut off: %d", left)
     logging.shutdown()
     os._exit(0)
 
 
-def _drain(sessions: Sessions, wait: float, after_signal: float) -> int:
-    """Let running sessions end, sooner when a signal asks again; return how many did not."""
-    deadline = time.monotonic() + wait
-    signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
-    while (left := sessions.running()) and time.monotonic() < deadline:
-        if signal.sigtimedwait(STOP_SIGNALS, POLL):
-            deadline = min(deadline, time.monotonic() + after_signal)
-    return left
+def _leave_parent() -> None:
+    """Become a child of systemd, which then knows when this process ends."""
+    parent = os.getpid()
+    if os.fork():
+        os._exit(0)
+    while os.getppid() == parent:
+        time.sleep(POLL / 10)
 
 
 def _announce() -> None:
@@ -157,8 +177,5 @@ def _announce() -> None:
 def reload(path: Path, main_pid: int) -> int:
     """Start a successor of ``main_pid`` and wait until it has taken over; return an exit status."""
     command = [sys.executable, "-IB", sys.argv[0], "--settings", str(path), "serve", "--predecessor", str(main_pid)]
-    successor = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
-    assert successor.stdout is not None
-    if successor.stdout.read() == READY:
-        return 0
-    return successor.wait() or 1
+    started = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, check=False)
+    return 0 if started.stdout == READY else 1

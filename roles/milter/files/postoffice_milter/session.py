@@ -43,17 +43,18 @@ class Session:
 
     def __init__(self, checks: Sequence[Check]) -> None:
         self._checks = checks
-        self._clear()
+        self._begin(Envelope())
+        self.in_message = False
 
-    def _clear(self) -> None:
-        self.envelope = Envelope()
+    def _begin(self, envelope: Envelope) -> None:
+        self.in_message = True
+        self.envelope = envelope
         self._headers: list[tuple[str, bytes]] = []
         self._header_size = 0
 
     def mail(self, login: str, sender: str, parameters: Sequence[str]) -> None:
         """Begin a message; ``parameters`` are those of MAIL, ``SIZE=n`` among them."""
-        self._clear()
-        self.envelope = Envelope(login=login.lower(), sender=sender, size=announced_size(parameters))
+        self._begin(Envelope(login=login.lower(), sender=sender, size=announced_size(parameters)))
 
     def recipient(self, recipient: str) -> Reply | None:
         """Judge a recipient; one that is not refused belongs to the envelope."""
@@ -83,9 +84,10 @@ class Session:
                 return reply
         return None
 
-    def abort(self) -> None:
-        """Forget the message."""
-        self._clear()
+    def finish(self) -> None:
+        """Nothing more is to be said about the message."""
+        self.in_message = False
+        self._headers = []
 
 
 def announced_size(parameters: Sequence[str]) -> int:
