@@ -26,6 +26,7 @@ export ANSIBLE_CONFIG := $(CURDIR)/ansible.cfg
 export ANSIBLE_COLLECTIONS_PATH := $(BUILD)/farm
 export ANSIBLE_HOME := $(BUILD)/ansible
 export MOLECULE_GLOB := molecule/*/molecule.yml
+export MOLECULE_COMMAND_BORDERS := false
 export MYPYPATH := $(BUILD)/farm
 export PYTHONPATH := $(BUILD)/farm
 export PYTHONDONTWRITEBYTECODE := 1
@@ -36,7 +37,7 @@ unexport VIRTUAL_ENV PYTHONHOME
 .PHONY: help
 help: ## Say what there is
 	@echo 'make TARGET, where TARGET is one of:'
-	@sed -nE 's/^([a-z-]+):[^#]*## (.*)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
+	@sed -nE 's/^([a-z-]+):[^#]*## (.*)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
 
 .PHONY: demo demo-down
 demo: hosts ## Boot a mail server, send mail through it, and leave it up to play with

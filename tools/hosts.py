@@ -448,7 +448,8 @@ def describe(scenario: str, hosts: Sequence[Running]) -> None:
     text = yaml.safe_dump(
         inventory(scenario, hosts, secret.read_text(encoding="utf-8")), explicit_start=True, sort_keys=False
     )
-    write_private(folder / "inventory.yml", text)
+    (folder / "inventory").mkdir(exist_ok=True)
+    write_private(folder / "inventory" / "hosts.yml", text)
 
 
 def planned(suite: str, publish: bool) -> list[Host]:

@@ -31,7 +31,7 @@ RESULTS = BUILD / "results"
 FARM = BUILD / "farm" / "ansible_collections" / "postoffice" / "mail"
 
 SCENARIOS = ("debian12", "full", "default")
-MOLECULE_STEP = re.compile(r"➜ (?P<step>\w+): Executing")
+MOLECULE_STEP = re.compile(r"\[\w+ > (?P<step>(?!discovery|destroy)\w+)\] Executing")
 
 
 @dataclass(frozen=True)
@@ -96,9 +96,10 @@ def scenario(name: str) -> Part:
     return Part(
         f"scenario:{name}",
         [
-            Step("molecule", ["molecule", "test", "--scenario-name", name, "--destroy", "never"]),
+            Step("clean up", ["molecule", "destroy", "--scenario-name", name]),
+            Step("deploy", ["molecule", "test", "--scenario-name", name, "--destroy", "never"]),
             Step("e2e", pytest("tests/e2e"), {"POSTOFFICE_HOST": f"build/{name}.json"}),
-            Step("destroy", [sys.executable, "tools/hosts.py", "down", name]),
+            Step("remove", ["molecule", "destroy", "--scenario-name", name]),
         ],
         f"make test-host SCENARIO={name}",
         f"its host is still up: ssh -F build/ssh_config server.{name}; make test-host-down SCENARIO={name} removes it",
@@ -148,6 +149,7 @@ class Runner:
         self.show = show
         self.start = time.monotonic()
         self.mutex = threading.Lock()
+        self.colours = {"FORCE_COLOR": "1"} if show and sys.stdout.isatty() else {"NO_COLOR": "1"}
 
     def say(self, text: str) -> None:
         elapsed = int(time.monotonic() - self.start)
@@ -164,7 +166,7 @@ class Runner:
             subprocess.Popen(
                 command,
                 cwd=step.folder,
-                env={**os.environ, **step.environment},
+                env={**os.environ, **self.colours, **step.environment},
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
@@ -196,7 +198,7 @@ class Runner:
         log.unlink(missing_ok=True)
         begin = time.monotonic()
         for number, step in enumerate(part.steps, 1):
-            if len(part.steps) > 1 and step.name != "destroy" and not part.name.startswith("lint"):
+            if len(part.steps) > 1 and step.name not in {"clean up", "remove"} and not part.name.startswith("lint"):
                 self.say(f"{part.name}: {step.name} ...")
             if not self.run_step(part, number, step, log):
                 self.say(f"{part.name}: FAILED in {step.name} after {time.monotonic() - begin:.0f} s")
