@@ -1,0 +1,354 @@
+#!/usr/bin/python3
+# Copyright (c) The Post Office authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Check, compile and probe what the role dovecot configures: dovecot-config check|compile|probe.
+
+check    finds what `doveconf -n` passes over: warnings, misspelt settings, files, users, groups, programs and plugins
+         that do not exist, a certificate without its key, a directory that is none, Sieve scripts with errors.
+compile  compiles the declared Sieve scripts to where mail processes cannot write, and removes what is left of others.
+probe    connects to every listener and waits for the daemon's own greeting.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import grp
+import hashlib
+import json
+import os
+import pwd
+import re
+import shlex
+import socket
+import sqlite3
+import ssl
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+SETTINGS = Path("/etc/postoffice/dovecot.json")
+CONFIGURATION = Path("/etc/dovecot/dovecot.conf")
+SCRIPTS = Path("/etc/dovecot/sieve")
+COMPILED = Path("/var/lib/dovecot/sieve")
+SIEVE_PLUGINS = "/usr/lib/dovecot/modules/sieve"
+
+NOT_INSTALLED = 127
+PROGRAM_SECONDS = 60
+CONNECT_SECONDS = 5
+REFUSALS = ("* ", "-ERR", "NO", "BYE", "4", "5", "action=")
+
+
+class ProblemError(Exception):
+    """Something that an operator has to put right; the text says what and where."""
+
+
+@dataclass
+class Block:
+    """A block of settings as `doveconf` prints them. Blocks are named as written, for example `service auth`."""
+
+    values: dict[str, str] = field(default_factory=dict)
+    blocks: dict[str, Block] = field(default_factory=dict)
+
+    def walk(self, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], str, str]]:
+        """Every setting in and below this block: the blocks around it, its name, its value."""
+        for name, value in self.values.items():
+            yield path, name, value
+        for name, block in self.blocks.items():
+            yield from block.walk((*path, name))
+
+    def words(self, name: str) -> list[str]:
+        """A list setting: words on 2.3 and in short form on 2.4, where the long form is a block of `word = yes`."""
+        if name in self.blocks:
+            return [word for word, value in self.blocks[name].values.items() if value == "yes"]
+        return self.values.get(name, "").split()
+
+
+def parse_configuration(text: str) -> Block:
+    """Read the output of `doveconf`. A line that is no setting is a problem: something unexpected was printed."""
+    root = Block()
+    stack = [root]
+    for line in (raw.strip() for raw in text.splitlines()):
+        if not line or line.startswith("#"):
+            continue
+        if line == "}":
+            stack.pop()
+        elif line.endswith("{"):
+            stack.append(stack[-1].blocks.setdefault(line[:-1].strip(), Block()))
+        elif match := re.match(r"(\S+|\"[^\"]*\"|[\w./%{}-]+) =(?: (.*))?$", line):
+            stack[-1].values[match[1]] = match[2] or ""
+        else:
+            raise ProblemError(f"doveconf: unexpected line: {line}")
+    return root
+
+
+def run(*argv: str) -> str:
+    """Run a program and return what it prints. An error and any word on standard error are problems."""
+    try:
+        done = subprocess.run(argv, capture_output=True, text=True, timeout=PROGRAM_SECONDS, check=False)
+    except FileNotFoundError:
+        print(f"{argv[0]} is not installed", file=sys.stderr)
+        sys.exit(NOT_INSTALLED)
+    except subprocess.TimeoutExpired:
+        raise ProblemError(f"{shlex.join(argv)} does not end") from None
+    if done.returncode != 0 or done.stderr.strip():
+        raise ProblemError(done.stderr.strip() or f"{shlex.join(argv)} exits with status {done.returncode}")
+    return done.stdout
+
+
+# Check
+
+
+def check_accounts(configuration: Block) -> Iterator[str]:
+    """Users and groups that services, listeners and mail processes run as."""
+    for path, name, value in configuration.walk():
+        place = " / ".join((*path, name))
+        if name in ("user", "mail_uid", "default_internal_user", "default_login_user"):
+            if is_name(value) and not exists(pwd.getpwnam, value):
+                yield f"{place} = {value}: there is no such user"
+        elif name in ("group", "extra_groups", "mail_gid", "mail_access_groups", "mail_privileged_group"):
+            for group in re.split(r"[\s,]+", value):
+                if is_name(group) and not exists(grp.getgrnam, group):
+                    yield f"{place} = {group}: there is no such group"
+
+
+def is_name(value: str) -> bool:
+    return bool(value) and not value.startswith("$") and not value.isdigit()
+
+
+def exists(lookup: Callable[[str], object], name: str) -> bool:
+    try:
+        lookup(name)
+    except KeyError:
+        return False
+    return True
+
+
+def check_files(configuration: Block) -> Iterator[str]:
+    """Files that settings name: `<file` on 2.3, settings called something_file, _path or _dir on both."""
+    for path, name, value in configuration.walk():
+        named = value.removeprefix("<").strip()
+        is_file = value.startswith("<") or name.endswith(("_file", "_path", "_dir")) or name == "args"
+        if is_file and named.startswith("/") and not re.search(r"[%\s]", named) and not Path(named).exists():
+            yield f"{' / '.join((*path, name))} = {value}: there is no such file"
+
+
+def check_programs(configuration: Block, protocols: Iterable[str], folder: str) -> Iterator[str]:
+    """Programs that services start, of the protocols that are served."""
+    served = {"", *protocols}
+    for name, service in configuration.blocks.items():
+        words = service.values.get("executable", "").split()
+        if not name.startswith("service ") or not words or service.values.get("protocol", "") not in served:
+            continue
+        program = (
+            next(word for word in [*words[1:], words[0]] if not word.startswith("-"))
+            if words[0] == "script"
+            else words[0]
+        )
+        if not os.access(Path(folder, program), os.X_OK):
+            yield f"{name} / executable = {' '.join(words)}: {program} is not there or cannot be run"
+
+
+def program_of(words: list[str]) -> str:
+    """The program of `executable = ...`: the one that `script` runs, if it does."""
+    if words[0] != "script":
+        return words[0]
+    return next((word for word in words[1:] if not word.startswith("-")), words[0])
+
+
+def check_plugins(configuration: Block, folder: str) -> Iterator[str]:
+    """Plugins of mail processes and of Sieve."""
+    for place, block in [("", configuration), *configuration.blocks.items()]:
+        for setting, where in (("mail_plugins", folder), ("sieve_plugins", SIEVE_PLUGINS)):
+            for plugin in block.words(setting):
+                if not list(Path(where).glob(f"lib*_{plugin}_plugin.so")):
+                    yield f"{place} {setting}: there is no plugin {plugin} in {where}".strip()
+
+
+def check_plugin_settings(configuration: Block, folders: Iterable[str]) -> Iterator[str]:
+    """Names in `plugin {}` of 2.3, which accepts anything: each must occur in one of the programs' files."""
+    names = configuration.blocks.get("plugin", Block()).values
+    if not names:
+        return
+    files = [path for folder in folders for path in Path(folder).glob("**/*") if path.is_file()]
+    # Settings may be numbered; those of quota roots are put together from the root's name and an ending.
+    unknown = {name: re.sub(r"\d+$", "", name).removeprefix("quota").encode() for name in names}
+    for path in files:
+        content = path.read_bytes()
+        unknown = {name: text for name, text in unknown.items() if text not in content}
+    yield from (f"plugin / {name}: no part of Dovecot knows this setting" for name in unknown)
+
+
+def check_certificate(certificate: str, key: str) -> Iterator[str]:
+    """The private key must belong to the certificate, and must not ask for a passphrase."""
+    missing = [path for path in (certificate, key) if not Path(path).exists()]
+    if missing:
+        yield from (f"certificate or key {path}: there is no such file" for path in missing)
+        return
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(certificate, key, password=lambda: "")
+    except (ssl.SSLError, ValueError, OSError) as error:
+        yield f"certificate {certificate} with key {key}: {getattr(error, 'reason', None) or error}"
+
+
+def check_directory(path: str, queries: Iterable[str]) -> Iterator[str]:
+    """Every query must be one that the directory answers."""
+    if not Path(path).exists():
+        yield f"directory {path}: there is no such file"
+        return
+    try:
+        with contextlib.closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as database:
+            for query in queries:
+                database.execute(query).fetchone()
+    except sqlite3.Error as error:
+        yield f"directory {path}: {error}"
+
+
+def check(settings: Mapping[str, object]) -> Iterator[str]:
+    """Everything that is wrong, one text each."""
+    configuration = parse_configuration(run("doveconf", "-a"))
+    changed = parse_configuration(run("doveconf", "-n"))
+    protocols = configuration.words("protocols")
+    programs = configuration.values.get("libexec_dir", "/usr/lib/dovecot")
+    plugins = configuration.values.get("mail_plugin_dir", "/usr/lib/dovecot/modules")
+    yield from check_accounts(configuration)
+    yield from check_files(changed)
+    yield from check_programs(configuration, protocols, programs)
+    yield from check_plugins(configuration, plugins)
+    yield from check_plugin_settings(configuration, (programs,))
+    yield from check_certificate(str(settings["certificate"]), str(settings["certificate_key"]))
+    directory = settings["directory"]
+    if isinstance(directory, dict):
+        yield from check_directory(directory["path"], directory["queries"])
+    with tempfile.TemporaryDirectory() as folder:
+        yield from compile_scripts(Path(folder), read_index())
+
+
+# Compile
+
+
+def scripts() -> dict[str, Path]:
+    """The declared scripts by their path below the folder of scripts."""
+    return {str(path.relative_to(SCRIPTS)): path for path in sorted(SCRIPTS.glob("*/*.sieve"))}
+
+
+def fingerprint(path: Path, compiler: str) -> str:
+    return hashlib.sha256(compiler.encode() + path.read_bytes()).hexdigest()
+
+
+def compiler_fingerprint() -> str:
+    """What else decides about the compiled form: the version, and settings such as the extensions."""
+    return run("dovecot", "--version") + hashlib.sha256(CONFIGURATION.read_bytes()).hexdigest()
+
+
+def read_index() -> dict[str, str]:
+    try:
+        index = json.loads((COMPILED / "index.json").read_text(encoding="utf-8"))
+    except (FileNotFoundError, ValueError):
+        return {}
+    return {name: value for name, value in index.items() if compiled_path(COMPILED, name).exists()}
+
+
+def compiled_path(folder: Path, name: str) -> Path:
+    return (folder / name).with_suffix(".svbin")
+
+
+def compile_scripts(folder: Path, index: dict[str, str]) -> Iterator[str]:
+    """Compile into `folder` what the index does not know, and note it there. Errors are what sievec says, by script."""
+    compiler = compiler_fingerprint()
+    for name, path in scripts().items():
+        wanted = fingerprint(path, compiler)
+        if index.get(name) == wanted:
+            continue
+        target = compiled_path(folder, name)
+        target.parent.mkdir(mode=0o755, exist_ok=True)
+        fresh = target.with_suffix(".new")
+        try:
+            run("sievec", "-c", str(CONFIGURATION), str(path), str(fresh))
+        except ProblemError as problem:
+            yield f"Sieve script {path}:\n{problem}"
+            continue
+        fresh.chmod(0o644)
+        fresh.rename(target)
+        index[name] = wanted
+
+
+def compile_in_place() -> Iterator[str]:
+    """Compile what changed, and remove what is left of scripts that are gone."""
+    COMPILED.mkdir(mode=0o755, parents=True, exist_ok=True)
+    index = {name: value for name, value in read_index().items() if name in scripts()}
+    yield from compile_scripts(COMPILED, index)
+    wanted = {compiled_path(COMPILED, name) for name in index}
+    for path in COMPILED.glob("*/*"):
+        if path not in wanted:
+            path.unlink()
+    fresh = COMPILED / "index.new"
+    fresh.write_text(json.dumps(index), encoding="utf-8")
+    fresh.rename(COMPILED / "index.json")
+
+
+# Probe
+
+
+def probe_greeting(stream: socket.socket, expected: str) -> None:
+    """Read lines until one starts with what is expected; a refusal or an end is a problem."""
+    with stream.makefile("r", encoding="utf-8", errors="replace") as lines:
+        for line in lines:
+            if line.startswith(expected):
+                return
+            if line.startswith(REFUSALS):
+                raise ProblemError(f"answers {line.strip()}")
+    raise ProblemError("closes the connection")
+
+
+def probe_listener(listener: Mapping[str, object]) -> None:
+    """Connect to one listener: `socket` or `address` and `port`, `tls`, `send`, `expect`."""
+    with contextlib.ExitStack() as stack:
+        if "socket" in listener:
+            stream = stack.enter_context(socket.socket(socket.AF_UNIX))
+            stream.settimeout(CONNECT_SECONDS)
+            stream.connect(str(listener["socket"]))
+        else:
+            address = (str(listener["address"]), int(str(listener["port"])))
+            stream = stack.enter_context(socket.create_connection(address, timeout=CONNECT_SECONDS))
+        if listener.get("tls"):
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+            context.check_hostname = False
+            context.verify_mode = ssl.CERT_NONE
+            stream = stack.enter_context(context.wrap_socket(stream))
+        stream.sendall(str(listener.get("send", "")).encode())
+        probe_greeting(stream, str(listener["expect"]))
+
+
+def probe(settings: Mapping[str, object]) -> Iterator[str]:
+    """Every listener that does not answer, and how."""
+    listeners = settings["listeners"]
+    assert isinstance(listeners, list)
+    for listener in listeners:
+        try:
+            probe_listener(listener)
+        except (OSError, ProblemError) as error:
+            yield f"{listener['name']} on {listener.get('socket') or listener.get('address')}: {error}"
+
+
+def main(arguments: list[str]) -> int:
+    settings = json.loads(SETTINGS.read_text(encoding="utf-8"))
+    actions: dict[str, Callable[[], Iterator[str]]] = {
+        "check": lambda: check(settings),
+        "compile": compile_in_place,
+        "probe": lambda: probe(settings),
+    }
+    try:
+        problems = list(actions[arguments[0]]())
+    except ProblemError as problem:
+        problems = [str(problem)]
+    for text in problems:
+        print(text, file=sys.stderr)
+    return 1 if problems else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
