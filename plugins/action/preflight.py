@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,6 +16,10 @@ from ansible.errors import AnsibleError
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible.plugins.action import ActionBase
 
+from ..module_utils.directory.errors import InvalidInput, MissingLibrary
+from ..module_utils.directory.parse import parse
+from ..module_utils.directory.planning import Policy
+from ..module_utils.directory.reconcile import validate as validate_domains
 from ..module_utils.preflight.inventory import Options, invalid, misspelt, options_of
 
 
@@ -69,4 +74,12 @@ def validate(options: Options, values: Mapping[str, Any]) -> list[str]:
 
 def domain_errors(domains: str | None) -> list[str]:
     """What the directory library says of the domains, mailboxes and aliases."""
+    try:
+        validate_domains(
+            parse(json.loads(domains or "[]"), "inventory"), Policy(managed_by="inventory", now=int(time.time()))
+        )
+    except InvalidInput as error:
+        return str(error).splitlines()
+    except MissingLibrary:
+        return []  # the controller lacks it; the host will have it and decides
     return []
