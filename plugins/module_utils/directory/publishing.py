@@ -155,7 +155,8 @@ def expression_rules(connection: sqlite3.Connection) -> Iterator[str]:
     """Yield one line per expression and domain, in Postfix's pcre_table(5) format, first match first.
 
     What stands before the @ must be an unquoted local part: a quoted one could carry further addresses into the
-    destination.  A tag is matched apart, so that an expression means the same with and without.
+    destination.  A tag is matched apart, so that an expression means the same with and without.  There is no flag:
+    case does not matter by default, and the flag i would turn that off.
     """
     rules: dict[tuple[str, int, str], list[str]] = {}
     query = "SELECT domain, position, pattern, destination FROM postfix_expression ORDER BY 1, 2, 4"
@@ -165,7 +166,7 @@ def expression_rules(connection: sqlite3.Connection) -> Iterator[str]:
     for (domain, _position, pattern), destinations in rules.items():
         quoted = re.sub(r"(\\.)|/", lambda match: match[1] or r"\/", pattern)
         tag = rf"(?:\{DELIMITER}[^@]*)?"
-        yield f"/^{_SAFE_LOCAL_PART}(?:{quoted}){tag}@{re.escape(domain)}$/i {', '.join(destinations)}"
+        yield f"/^{_SAFE_LOCAL_PART}(?:{quoted}){tag}@{re.escape(domain)}$/ {', '.join(destinations)}"
 
 
 def _make_folder(settings: Settings) -> None:
