@@ -65,6 +65,13 @@ lint: python ## Run every static check; one of them: make lint-NAME
 lint-%: python
 	@python tools/parts.py --show lint:$*
 
+bench-%: hosts
+	@python -m ansible_collections.postoffice.mail.tests.bench.$*
+
+.PHONY: collection-path
+collection-path: $(BUILD)/farm/ansible_collections/postoffice/mail ## Print the ANSIBLE_COLLECTIONS_PATH of this clone
+	@echo "$(BUILD)/farm"
+
 .PHONY: format docs lock clean
 format: python ## Format the Python code
 	@ruff check --fix-only --quiet . || true
