@@ -46,7 +46,7 @@ def test_port_143_takes_no_password_in_cleartext(deployment: Deployment, alice: 
             login(client, alice)
 
 
-@pytest.mark.parametrize("password", ["wrong", "%s", "' OR '1'='1"])
+@pytest.mark.parametrize("password", ["wrong", "' OR '1'='1"])
 def test_a_wrong_password_does_not_open(deployment: Deployment, alice: Person, password: str) -> None:
     with connect(deployment.port("imaps")) as client:
         with pytest.raises(LoginError):

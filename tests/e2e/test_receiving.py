@@ -114,7 +114,8 @@ def test_refused_mail_makes_no_bounce(
     """Backscatter would show in the inbox of the one whose address was forged."""
     forged = "alice@example.org"
     inbox = mailbox(forged)
-    inbox.client.select_folder("INBOX", readonly=True)
+    before = outside.send(forged, subject="Before the refusals")
+    inbox.wait_for(before)
     for recipient in ("nobody-at-all@example.org", "someone@outside.example"):
         assert outside.ask(recipient, envelope_sender=forged).refused
     with Dialogue(outside.endpoint) as dialogue:
@@ -125,16 +126,15 @@ def test_refused_mail_makes_no_bounce(
     delivered()
     since = outside.send(forged, subject="After the refusals")
     inbox.wait_for(since)
-    (uid,) = inbox.uids(since)
-    previous = inbox.client.search(f"UID 1:{uid - 1} FROM MAILER-DAEMON SUBJECT Undelivered")
-    assert previous == []
+    between = ["UID", f"{inbox.uids(before)[0]}:{inbox.uids(since)[0]}"]
+    assert inbox.client.search([*between, "FROM", "MAILER-DAEMON"]) == []
 
 
 @pytest.mark.parametrize("command", ["VRFY alice@example.org", "VRFY nobody", "EXPN info@example.org"])
 def test_nobody_is_told_who_exists(outside: Outside, command: str) -> None:
     with Dialogue(outside.endpoint) as dialogue:
         dialogue.ehlo()
-        assert dialogue.command(command).code == 502
+        assert dialogue.command(command).code in (500, 502)
 
 
 def test_one_has_to_say_helo_first(outside: Outside) -> None:

@@ -16,7 +16,7 @@ def test_mail_of_the_site_goes_through_the_smarthost(
     mail_program: Callable[..., MailProgram], elsewhere: Elsewhere, alice: Person
 ) -> None:
     arrived = elsewhere.wait_for(mail_program(alice).send("someone@outside.example"))
-    assert arrived.login == "site@elsewhere.test"
+    assert arrived.login == "relay@elsewhere.test"
     assert "TLS" in arrived.received, "no password goes over the wire in cleartext"
 
 

@@ -30,8 +30,8 @@ def smuggler(end: bytes, sender: str, outer: str, inner: str) -> bytes:
     return (
         f"From: {sender}\r\nTo: alice@example.org\r\nMessage-ID: {outer}\r\n\r\nHarmless.".encode()
         + end
-        + b"MAIL FROM:<bob@example.org>\r\nRCPT TO:<alice@example.org>\r\nDATA\r\n"
-        + f"From: bob@example.org\r\nTo: alice@example.org\r\nMessage-ID: {inner}\r\n\r\nSmuggled.".encode()
+        + f"MAIL FROM:<{sender}>\r\nRCPT TO:<alice@example.org>\r\nDATA\r\n".encode()
+        + f"From: {sender}\r\nTo: alice@example.org\r\nMessage-ID: {inner}\r\n\r\nSmuggled.".encode()
     )
 
 
@@ -65,7 +65,7 @@ def test_nothing_is_smuggled_in_from_outside(
 
 
 @pytest.mark.parametrize("end", ENDS)
-def test_nothing_is_smuggled_in_another_s_name(
+def test_nothing_is_smuggled_in_by_a_user(
     deployment: Deployment,
     outside: Outside,
     mailbox: Callable[[str], Mailbox],
@@ -107,10 +107,10 @@ def test_commands_ahead_of_time_are_refused(outside: Outside) -> None:
     assert any(reply.refused for reply in replies)
 
 
-@pytest.mark.parametrize("service", ["smtp", "submission"])
-def test_what_is_slipped_in_before_tls_is_forgotten(deployment: Deployment, service: str) -> None:
+@pytest.mark.parametrize("port", ["smtp", "submission"])
+def test_what_is_slipped_in_before_tls_is_forgotten(deployment: Deployment, port: str) -> None:
     """An attacker in the middle may put commands behind STARTTLS; they must not run once the line is encrypted."""
-    with Dialogue(deployment.port(service)) as dialogue:
+    with Dialogue(deployment.port(port)) as dialogue:
         dialogue.ehlo()
         dialogue.send(b"STARTTLS\r\nRSET\r\n")
         reply = dialogue.read()

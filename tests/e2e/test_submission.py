@@ -42,7 +42,7 @@ def test_the_right_password_opens(deployment: Deployment, alice: Person, service
 
 
 @MECHANISMS
-@pytest.mark.parametrize("password", ["wrong", "", "%s", "' OR '1'='1"])
+@pytest.mark.parametrize("password", ["wrong", "' OR '1'='1"])
 def test_a_wrong_password_does_not(
     deployment: Deployment, alice: Person, service: str, mechanism: str, password: str
 ) -> None:

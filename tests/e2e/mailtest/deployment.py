@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import shlex
 import subprocess
+import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -55,6 +57,15 @@ class Shell:
 
     login: tuple[str, ...]
 
+    @classmethod
+    def parse(cls, command: str) -> Shell:
+        """From the command that opens the shell; one connection serves every further command."""
+        program, *arguments = shlex.split(command)
+        sockets = Path(tempfile.gettempdir()) / f"postoffice-{os.getuid()}-%C"
+        sharing = ("ControlMaster=auto", f"ControlPath={sockets}", "ControlPersist=30")
+        options = [f"-o{option}" for option in sharing] if program == "ssh" else []
+        return cls((program, *options, *arguments))
+
     def run(self, *argv: str, stdin: str = "", check: bool = True) -> subprocess.CompletedProcess[str]:
         """Run one program there; with `check`, its failure is the test's."""
         done = subprocess.run(
@@ -72,8 +83,8 @@ class Shell:
 class Deployment:
     """What the deployment's description says, and the inventory it was deployed with."""
 
-    description: Mapping[str, Any]
-    variables: Mapping[str, Any]
+    description: Mapping[str, Any] = field(repr=False)
+    variables: Mapping[str, Any] = field(repr=False)
 
     @classmethod
     def load(cls, path: Path) -> Deployment:
@@ -91,7 +102,7 @@ class Deployment:
 
     @property
     def shell(self) -> Shell:
-        return Shell(tuple(shlex.split(self.description["ssh"])))
+        return Shell.parse(self.description["ssh"])
 
     def port(self, service: str) -> Endpoint:
         return Endpoint.parse(self.description["ports"][service])

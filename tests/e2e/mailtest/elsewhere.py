@@ -8,7 +8,6 @@ from __future__ import annotations
 import email
 import email.policy
 import re
-import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 from email.message import EmailMessage
@@ -52,7 +51,7 @@ class Elsewhere:
     """What has arrived there."""
 
     def __init__(self, description: Mapping[str, Any]) -> None:
-        self.shell = Shell(tuple(shlex.split(description["ssh"])))
+        self.shell = Shell.parse(description["ssh"])
         self.maildir = str(description["maildir"])
 
     def arrivals(self, message: EmailMessage | str) -> list[Arrival]:
@@ -61,7 +60,8 @@ class Elsewhere:
             "grep", "--recursive", "--files-with-matches", "--fixed-strings", identity, self.maildir, check=False
         )
         copies = [self.shell.output("cat", path) for path in found.stdout.split()]
-        return [Arrival(email.message_from_string(copy, policy=email.policy.default)) for copy in copies]
+        arrivals = [Arrival(email.message_from_string(copy, policy=email.policy.default)) for copy in copies]
+        return [arrival for arrival in arrivals if arrival.message["Message-ID"] == identity]
 
     def wait_for(self, message: EmailMessage | str) -> Arrival:
         return wait_for(

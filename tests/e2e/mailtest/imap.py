@@ -66,10 +66,8 @@ class Mailbox:
         self.client.select_folder(folder, readonly=True)
         known = self._seen.setdefault(folder, {})
         first = self._highest.get(folder, 0) + 1
-        headers = self.client.fetch(f"{first}:*", ["BODY.PEEK[HEADER.FIELDS (MESSAGE-ID)]"])
-        for uid, data in headers.items():
-            if uid < first:
-                continue
+        arrived = [uid for uid in self.client.search(["UID", f"{first}:*"]) if uid >= first]
+        for uid, data in self.client.fetch(arrived, ["BODY.PEEK[HEADER.FIELDS (MESSAGE-ID)]"]).items():
             header = email.message_from_bytes(data[b"BODY[HEADER.FIELDS (MESSAGE-ID)]"])
             known.setdefault(str(header["Message-ID"]).strip(), []).append(uid)
             self._highest[folder] = max(uid, self._highest.get(folder, 0))

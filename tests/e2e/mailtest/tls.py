@@ -26,16 +26,20 @@ def only(version: ssl.TLSVersion, ciphers: str = "ALL:@SECLEVEL=0") -> ssl.SSLCo
     return context
 
 
+ENDED = "the server ended the connection"
+
+
 def refusal(connection: socket.socket, context: ssl.SSLContext) -> str | None:
-    """Shake hands; the alert with which the server refused, or None when it agreed.
+    """Shake hands; how the server refused (its alert, or ENDED), or None when it agreed.
 
     A handshake that the client itself cannot begin is an error of the test and is raised.
     """
     try:
         with context.wrap_socket(connection, server_hostname="mail.example.org"):
             return None
+    except (ssl.SSLEOFError, ConnectionResetError):
+        return ENDED
     except ssl.SSLError as error:
-        reason = error.reason or ""
-        if "ALERT" in reason:
-            return reason
+        if "ALERT" in (error.reason or ""):
+            return error.reason
         raise
