@@ -139,6 +139,7 @@ class _Run:
 
     def _remember(self, situation: _Situation) -> None:
         """Record what needs no reload: marks of files that were changed in the request only."""
+        self.store.tidy()
         state = self._next_state(situation)
         if state != self.store.load():
             self.store.save(state)
@@ -181,12 +182,13 @@ class _Run:
         if not changes:
             return self._run_in_turn()
         paths = [change.path for change in changes]
-        return self.host.run_in_view(paths, lambda: self._stage(changes), self.request.check, CHECK_SECONDS)
+        outcomes = self.host.run_in_view(paths, lambda: self._stage(changes), self.request.check, CHECK_SECONDS)
+        return [self._cleaned(outcome) for outcome in outcomes]
 
     def _run_in_turn(self) -> list[Outcome]:
         outcomes: list[Outcome] = []
         for argv in self.request.check:
-            outcomes.append(self.host.run(argv, CHECK_SECONDS))
+            outcomes.append(self._run(argv, CHECK_SECONDS))
             if outcomes[-1].failed:
                 break
         return outcomes
@@ -221,7 +223,7 @@ class _Run:
         earlier = situation.pending
         kept = list(earlier.kept if earlier else ())
         if earlier is None:
-            self.store.clear_old()
+            self.store.tidy()
         for entry in kept:
             self.host.remove(beside(entry.path))
         self.store.make_old()
@@ -296,7 +298,7 @@ class _Run:
 
     def _act(self, pending: Pending, situation: _Situation, began: float) -> None:
         for argv in self._actions(pending):
-            outcome = self.host.run(argv, ACTION_SECONDS)
+            outcome = self._run(argv, ACTION_SECONDS)
             if outcome.failed:
                 headline = f"{self.request.name} does not take the new configuration"
                 raise _SwapError(self._failure(headline, outcome, situation, self._journal(began)))
@@ -322,7 +324,7 @@ class _Run:
             return None
         deadline = self.host.now() + seconds
         while True:
-            outcome = self.host.run(self.request.probe, max(deadline - self.host.now(), 1))
+            outcome = self._run(self.request.probe, max(deadline - self.host.now(), 1))
             if not outcome.failed:
                 return None
             if self.host.now() >= deadline:
@@ -338,7 +340,7 @@ class _Run:
         since = math.ceil(self.host.now() - began) + 1
         names = [f"--unit={unit}{suffix}.service" for unit in units for suffix in ("", "@*")]
         argv = ["journalctl", "--quiet", "--no-pager", "--output=cat", "--lines=20", f"--since=-{since}s", *names]
-        outcome = self.host.run(argv, JOURNAL_SECONDS)
+        outcome = self._run(argv, JOURNAL_SECONDS)
         return "" if outcome.failed else outcome.output
 
     # Put back
@@ -348,9 +350,9 @@ class _Run:
         trouble = self._restore_and_reload(pending)
         if trouble:
             ending = f"The old files could not be put to work again: {trouble}. Look at the host."
-            raise ConfigTreeError(self.scrubber.clean(f"{why}\n{ending}"))
+            raise ConfigTreeError(f"{why}\n{ending}")
         self.store.clear_pending()
-        raise ConfigTreeError(self.scrubber.clean(f"{why}\nThe old files are back{self._state_with_old_files()}."))
+        raise ConfigTreeError(f"{why}\nThe old files are back{self._state_with_old_files()}.")
 
     def _state_with_old_files(self) -> str:
         if not self.request.probe:
@@ -364,7 +366,7 @@ class _Run:
         except OSError as error:
             return str(error)
         for argv in self._actions(pending):
-            outcome = self.host.run(argv, ACTION_SECONDS)
+            outcome = self._run(argv, ACTION_SECONDS)
             if outcome.failed:
                 return f"{told(outcome)}, {shorten(outcome.output)}"
         return ""
@@ -398,10 +400,16 @@ class _Run:
 
     # Words
 
+    def _run(self, argv: Sequence[str], timeout: float) -> Outcome:
+        return self._cleaned(self.host.run(argv, timeout))
+
+    def _cleaned(self, outcome: Outcome) -> Outcome:
+        return replace(outcome, output=self.scrubber.clean(outcome.output))
+
     def _failure(self, headline: str, outcome: Outcome, situation: _Situation, journal: str = "") -> str:
         changed = [change.path for change in situation.plan.changes if not change.is_folder] or situation.watch_changed
         output = "\n".join(text for text in (outcome.output, journal) if text)
-        return self.scrubber.clean(failure(headline, told(outcome), output, self.request.items, changed))
+        return failure(headline, told(outcome), output, self.request.items, changed)
 
     def _result(self, situation: _Situation) -> Result:
         diff = [describe(change, self.host.owner_name, self.host.group_name) for change in situation.plan.changes]
@@ -414,7 +422,7 @@ class _Run:
             pending=situation.pending is not None,
             files=tuple({"path": change.path, "action": change.action} for change in situation.plan.changes),
             diff=tuple(diff),
-            warnings=tuple(self.scrubber.clean(warning) for warning in situation.warnings),
+            warnings=tuple(situation.warnings),
         )
 
 

@@ -28,7 +28,7 @@ class Scrubber:
             if item.secret:
                 secret |= _pieces(text)
             else:
-                public |= set(_words(text)) | set(_BETWEEN.split(text))
+                public |= {*text.split(), *_BETWEEN.split(text)}
             public |= {item.path, *item.path.split("/")}
         shown = {spelling for piece in secret - public for spelling in _spellings(piece)}
         self._pattern = _any_of(shown)
@@ -38,15 +38,14 @@ class Scrubber:
         return self._pattern.sub(_MASK, text) if self._pattern else text
 
 
-def _words(text: str) -> list[str]:
-    return text.split()
-
-
 def _pieces(text: str) -> set[str]:
     lines = [line.strip() for line in text.splitlines()]
-    values = [part.strip() for line in lines for part in re.split(r"[=:]", line, maxsplit=1)[1:]]
+    values = [
+        part.strip() for line in lines if not line.startswith("#") for part in re.split(r"[=:]", line, maxsplit=1)[1:]
+    ]
     unquoted = [value.strip("\"';") for value in values]
-    pieces = {text, text.strip(), *lines, *values, *unquoted, *_words(text), *_BETWEEN.split(text)}
+    words = [word for line in lines if not line.startswith("#") for word in (*line.split(), *_BETWEEN.split(line))]
+    pieces = {text, text.strip(), *lines, *values, *unquoted, *words}
     return {piece for piece in pieces if len(piece) >= _SHORTEST}
 
 

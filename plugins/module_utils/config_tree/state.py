@@ -114,9 +114,12 @@ class Store:
         """Forget the unfinished swap; from here on the old tree cannot come back."""
         self.host.remove(posixpath.join(self.folder, "pending.json"))
         self.host.sync([self.folder])
-        self.clear_old()
+        self.tidy()
 
-    def clear_old(self) -> None:
+    def tidy(self) -> None:
+        """Drop what a run left that died before it left a mark, or after it took the mark away."""
+        self.host.remove(self._beside("pending.json"))
+        self.host.remove(self._beside("state.json"))
         if self.host.look(self.old) is None:
             return
         for name in self.host.names(self.old):
@@ -159,11 +162,14 @@ class Store:
             raise ConfigTreeError(f"{path} was written by another release of this collection; use that one")
         return raw
 
+    def _beside(self, name: str) -> str:
+        return posixpath.join(self.folder, f"{name}.new")
+
     def _write(self, name: str, value: Mapping[str, object]) -> None:
         path = posixpath.join(self.folder, name)
         text = json.dumps({"format": _FORMAT, **value}, indent=1, sort_keys=True)
-        self.host.write(f"{path}.new", text.encode(), 0o600, *self._root_ids())
-        self.host.rename(f"{path}.new", path)
+        self.host.write(self._beside(name), text.encode(), 0o600, *self._root_ids())
+        self.host.rename(self._beside(name), path)
         self.host.sync([self.folder])
 
 

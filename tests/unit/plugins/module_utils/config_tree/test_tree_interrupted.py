@@ -1,0 +1,135 @@
+# Copyright (c) The Post Office authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A run that dies before any of its operations, and the next one."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+from fake_host import STATE, FakeHost, Inode, PowerLoss
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ansible_collections.postoffice.mail.plugins.module_utils.config_tree.errors import ConfigTreeError
+from ansible_collections.postoffice.mail.plugins.module_utils.config_tree.host import Outcome
+from ansible_collections.postoffice.mail.plugins.module_utils.config_tree.request import Request, parse_request
+from ansible_collections.postoffice.mail.plugins.module_utils.config_tree.run import apply
+
+PATHS = ("/etc/d/a", "/etc/d/b", "/etc/d/sub/c", "/etc/new/deep/d", "/etc/systemd/system/d.service.d/x.conf")
+
+Entry = dict[str, Any]
+ENTRIES = st.fixed_dictionaries(
+    {"content": st.sampled_from(["1\n", "2\n", "3\n"]), "mode": st.sampled_from(["0644", "0600"])},
+    optional={"last": st.booleans(), "restart": st.booleans()},
+)
+TREES = st.dictionaries(st.sampled_from(PATHS), ENTRIES).map(
+    lambda tree: [{"path": path, **entry} for path, entry in tree.items()]
+)
+FOUND = st.dictionaries(st.sampled_from((*PATHS, "/etc/d/theirs")), st.sampled_from(["1\n", "their own\n", "link"]))
+
+
+def request(files: Sequence[Entry]) -> Request:
+    programs = {"check": [["check"]], "reload": ["reload"], "restart": ["restart"], "probe": ["probe"]}
+    return parse_request({"name": "d", "files": json.dumps(files), **programs})
+
+
+def booted(found: dict[str, str]) -> FakeHost:
+    host = FakeHost()
+    for path, content in found.items():
+        host.put(path, content)
+        if content == "link":
+            host.tree[path] = Inode("symlink", 0o777, content=b"/etc/passwd")
+    return host
+
+
+def die(host: FakeHost, files: Sequence[Entry], after: int) -> None:
+    """Run, and lose power before the given operation when it comes to that."""
+    host.fails_after = host.operations + after
+    with contextlib.suppress(PowerLoss):
+        apply(request(files), host)
+    host.fails_after = None
+
+
+def assert_is(host: FakeHost, files: Sequence[Entry]) -> None:
+    for entry in files:
+        inode = host.tree[entry["path"]]
+        assert (inode.kind, inode.content.decode()) == ("file", entry["content"])
+        assert inode.mode == int(entry["mode"], 8)
+
+
+def assert_tidy(host: FakeHost) -> None:
+    assert not [path for path in host.tree if path.endswith(".config_tree")]
+    assert {path for path in host.tree if path.startswith(f"{STATE}/d/")} <= {f"{STATE}/d/state.json"}
+
+
+@settings(max_examples=100, deadline=None)
+@given(FOUND, TREES, TREES, st.integers(0, 60))
+def test_the_next_run_finishes_what_any_interruption_left(
+    found: dict[str, str], first: list[Entry], second: list[Entry], after: int
+) -> None:
+    host = booted(found)
+    apply(request(first), host)
+    before = host.snapshot()
+    die(host, second, after)
+    left = host.snapshot()
+    whole = {path: inode for path, inode in left.items() if not path.endswith(".config_tree")}
+    wanted = {entry["path"]: entry for entry in second}
+    for path, inode in whole.items():
+        if path in wanted and inode != before.get(path):
+            assert inode.content.decode() == wanted[path]["content"]
+    pending = f"{STATE}/d/pending.json" in host.tree
+    result = apply(request(second), host)
+    assert result.pending == pending
+    assert result.changed == (pending or left != host.snapshot())
+    assert_is(host, second)
+    assert_tidy(host)
+    again = apply(request(second), host)
+    assert not again.changed
+
+
+@settings(max_examples=100, deadline=None)
+@given(FOUND, TREES, TREES, st.integers(0, 60), st.integers(0, 40))
+def test_a_bad_tree_never_survives_interruptions_and_what_was_there_before_comes_back(
+    found: dict[str, str], first: list[Entry], bad: list[Entry], after: int, later: int
+) -> None:
+    host = booted(found)
+    apply(request(first), host)
+    before = host.snapshot()
+
+    def answer(argv: Sequence[str]) -> Outcome:
+        refuses = argv[0] == "probe" and host.snapshot() != before
+        return Outcome(tuple(argv), int(refuses), "")
+
+    host.programs = answer
+    for moment in (after, later, 1000):
+        with contextlib.suppress(ConfigTreeError):
+            die(host, bad, moment)
+        host.fails_after = None
+    while f"{STATE}/d/pending.json" in host.tree:
+        with pytest.raises(ConfigTreeError, match="The old files are back"):
+            apply(request(bad), host)
+    assert host.snapshot() == before
+    assert_tidy(host)
+
+
+@settings(max_examples=60, deadline=None)
+@given(FOUND, TREES, TREES, TREES, st.integers(0, 60))
+def test_what_was_never_listed_is_never_touched(
+    found: dict[str, str], first: list[Entry], second: list[Entry], third: list[Entry], after: int
+) -> None:
+    host = booted(found)
+    before = host.snapshot()
+    apply(request(first), host)
+    die(host, second, after)
+    apply(request(third), host)
+    listed = {entry["path"] for entry in (*first, *second, *third)}
+    for path, inode in before.items():
+        if path not in listed:
+            assert host.tree[path] == inode
+    assert_is(host, third)
+    assert_tidy(host)
