@@ -46,7 +46,7 @@ demo: hosts ## Boot a mail server, send mail through it, and leave it up to play
 demo-down: python ## Remove the demo's mail server
 	@python tools/hosts.py down demo
 
-.PHONY: test test-unit test-host lint
+.PHONY: test test-unit test-host test-host-down lint
 test: hosts ## Run everything: lint, sanity, unit tests, all scenarios on real hosts
 	@python tools/parts.py all
 

@@ -74,6 +74,7 @@ PORTS = {
     "http": 80,
     "https": 443,
 }
+DEMO_PORTS = ("smtp", "submission", "submissions", "imap", "imaps", "managesieve", "https")
 
 
 @dataclass(frozen=True)
@@ -364,9 +365,10 @@ def look_up(scenario: str, host: Host) -> Running:
     running = Running(host, network["IPAddress"], network["GlobalIPv6Address"])
     for port in PORTS:
         published = (facts.get("Ports") or {}).get(f"{PORTS[port]}/tcp")
-        running.ports[port] = (
-            f"127.0.0.1:{published[0]['HostPort']}" if published else f"{running.address}:{PORTS[port]}"
-        )
+        if published:
+            running.ports[port] = f"127.0.0.1:{published[0]['HostPort']}"
+        elif not host.published:
+            running.ports[port] = f"{running.address}:{PORTS[port]}"
     return running
 
 
@@ -455,7 +457,7 @@ def describe(scenario: str, hosts: Sequence[Running]) -> None:
 def planned(suite: str, publish: bool) -> list[Host]:
     """The hosts of a scenario: the mail server, and for tests the host that plays the rest of the world."""
     if publish:
-        return [Host("server", "mail", suite, published=tuple(PORTS))]
+        return [Host("server", "mail", suite, published=DEMO_PORTS)]
     return [Host("server", "mail", suite), Host("elsewhere", "outside", "trixie", ELSEWHERE_PACKAGES)]
 
 

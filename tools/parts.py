@@ -219,11 +219,15 @@ class Runner:
 def report() -> int:
     """All results as one pytest report, whose last line counts them."""
     plugin = "ansible_collections.postoffice.mail.tools.results"
-    return subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-p", plugin, "-o", "addopts=", str(RESULTS)],
-        cwd=CHECKOUT,
-        check=False,
-    ).returncode
+    command = [sys.executable, "-m", "pytest", "--quiet", "-p", plugin, "--override-ini", "addopts=-ra", str(RESULTS)]
+    with (
+        (LOGS / "report.log").open("w", encoding="utf-8") as log,
+        subprocess.Popen(command, cwd=CHECKOUT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process,
+    ):
+        for line in process.stdout or ():
+            log.write(line)
+            print(line, end="", flush=True)
+    return process.returncode
 
 
 def main() -> None:
