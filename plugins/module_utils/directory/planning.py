@@ -33,14 +33,15 @@ Row = TypeVar("Row")
 class Policy(NamedTuple):
     """How a declaration is to be understood.
 
-    ``prune``: what ``managed_by`` declared earlier and does not any more leaves the directory: it is disabled, or with
-    ``delete`` deleted, mailboxes ``retention`` seconds after they left.  ``adopt``: what others manage is taken over
-    when it is declared here.  ``always``: passwords are set although the mailbox exists.
+    What ``managed_by`` declared earlier and does not any more leaves the directory, as far as ``scope`` goes (None:
+    everything): it is disabled, or with ``delete`` deleted, mailboxes ``retention`` seconds after they left.
+    ``adopt``: what others manage is taken over when it is declared here.  ``always``: passwords are set although the
+    mailbox exists.
     """
 
     managed_by: str
     now: int
-    prune: bool = True
+    scope: frozenset[str] | None = None
     delete: bool = False
     retention: int = 30 * 86400
     adopt: bool = False
@@ -119,9 +120,8 @@ def _plan_mailboxes(current: Directory, wanted: Declaration, policy: Policy, res
             result.foreign.append(("mailbox", address, old[MANAGED_BY]))
         else:
             changes.updated.append((old, row))
-    if policy.prune:
-        for address in before.keys() - desired.keys():
-            _retire_mailbox(before[address], policy, changes)
+    for address in _leaving(before, desired, policy):
+        _retire_mailbox(before[address], policy, changes)
     if not changes:
         return before
     after = dict(before)
@@ -130,6 +130,11 @@ def _plan_mailboxes(current: Directory, wanted: Declaration, policy: Policy, res
     after.update((row[0], row) for row in changes.created)
     after.update((row[0], row) for _old, row in changes.updated)
     return after
+
+
+def _leaving(before: Mapping[str, object], desired: Mapping[str, object], policy: Policy) -> set[str]:
+    leaving = before.keys() - desired.keys()
+    return leaving if policy.scope is None else leaving & policy.scope
 
 
 def _retire_mailbox(old: MailboxRow, policy: Policy, changes: Changes[MailboxRow]) -> None:
@@ -161,9 +166,8 @@ def _plan_aliases(
             result.foreign.append(("alias", address, old[ALIAS_MANAGED_BY]))
         else:
             changes.updated.append((old, row))
-    if policy.prune:
-        for address in before.keys() - desired.keys():
-            _retire_alias(before[address], policy, mailboxes, changes)
+    for address in _leaving(before, desired, policy):
+        _retire_alias(before[address], policy, mailboxes, changes)
     if not changes:
         return before
     after = dict(before)
@@ -207,9 +211,7 @@ def _plan_domains(
         else:
             changes.updated.append((old, row))
     leaving = [
-        before[name]
-        for name in before.keys() - desired.keys()
-        if policy.prune and before[name].managed_by == policy.managed_by
+        before[name] for name in _leaving(before, desired, policy) if before[name].managed_by == policy.managed_by
     ]
     if leaving:
         _retire_domains(leaving, policy, before, mailboxes, aliases, changes)

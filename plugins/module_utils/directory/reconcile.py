@@ -28,18 +28,17 @@ def reconcile(
     policy: Policy,
     *,
     scheme: str = passwords.DEFAULT_SCHEME,
-    group: int | None = None,
     dry_run: bool = False,
 ) -> Plan:
     """Bring the database at ``path`` to what ``declare`` returns and return what was done.
 
-    A database that does not exist is made, for ``group`` (an id) to write as well.  With ``dry_run`` nothing is
+    A database that does not exist is made, readable for the group of its folder.  With ``dry_run`` nothing is
     written, made or hashed.  Raises ``InvalidInput`` or a ``StoreError``; the database is then as it was.
     """
     with _no_collector():
         if dry_run:
             return _predict(path, declare, policy)
-        store.create(path, group)
+        store.create(path)
         with store.connect(path) as connection:
             store.migrate(connection)
             return _Run(connection, declare, policy, scheme).finish()

@@ -90,7 +90,7 @@ def _check_identity(connection: sqlite3.Connection, path: str) -> None:
         )
 
 
-def create(path: str, group: int | None = None) -> bool:
+def create(path: str) -> bool:
     """Make an empty file with the right mode unless there is one; tell whether it was made."""
     with _translated(path):
         try:
@@ -98,8 +98,6 @@ def create(path: str, group: int | None = None) -> bool:
         except FileExistsError:
             return False
         try:
-            if group is not None:
-                os.fchown(descriptor, -1, group)
             os.fchmod(descriptor, MODE)
         finally:
             os.close(descriptor)
