@@ -119,10 +119,10 @@ def chosen(names: Iterable[str]) -> list[Part]:
     return parts
 
 
-def write_result(path: Path, part: str, step: str, seconds: float, problem: str) -> None:
-    """A JUnit file with one case."""
+def write_result(path: Path, part: str, step: str, seconds: float, problem: str | None) -> None:
+    """A JUnit file with one case, which failed when there was a problem."""
     case = ElementTree.Element("testcase", classname=part, name=step, time=f"{seconds:.3f}")
-    if problem:
+    if problem is not None:
         ElementTree.SubElement(case, "failure", message=f"{step} failed").text = problem
     suite = ElementTree.Element("testsuite", name=part)
     suite.append(case)
@@ -189,7 +189,7 @@ class Runner:
         if "--junitxml={junit}" not in step.command or failed:
             # A run of its own beside that of pytest: what ended it is not one of its tests.
             own = junit if not junit.exists() else junit.with_suffix(".end.xml")
-            write_result(own, part.name, step.name, seconds, printable("".join(lines[-200:])) if failed else "")
+            write_result(own, part.name, step.name, seconds, printable("".join(lines[-200:])) if failed else None)
         return not failed
 
     def run(self, part: Part) -> bool:
