@@ -16,7 +16,7 @@ UV := $(BUILD)/uv/bin/uv
 SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 SCENARIO ?= default
 
-PYTHON_PACKAGES := python3 python3-venv
+PYTHON_PACKAGES := ca-certificates python3 python3-venv
 HOST_PACKAGES := aardvark-dns iptables mmdebstrap netavark openssh-client podman runc
 
 # Every tool is the checkout's own, looks at the checkout's own files, and leaves its traces below build/.
@@ -30,6 +30,7 @@ export MOLECULE_COMMAND_BORDERS := false
 export MYPYPATH := $(BUILD)/farm
 export PYTHONPATH := $(BUILD)/farm
 export PYTHONDONTWRITEBYTECODE := 1
+export UV_SYSTEM_CERTS := 1
 export RUFF_CACHE_DIR := $(BUILD)/cache/ruff
 export MYPY_CACHE_DIR := $(BUILD)/cache/mypy
 unexport VIRTUAL_ENV PYTHONHOME
@@ -72,10 +73,13 @@ bench-%: hosts
 collection-path: $(BUILD)/farm/ansible_collections/postoffice/mail ## Print the ANSIBLE_COLLECTIONS_PATH of this clone
 	@echo "$(BUILD)/farm"
 
-.PHONY: format docs lock clean
+.PHONY: format shell docs lock clean
 format: python ## Format the Python code
 	@ruff check --fix-only --quiet . || true
 	@ruff format .
+
+shell: python ## Open a shell with the tools and settings of this clone
+	@exec bash
 
 docs: python ## Generate the references of modules and roles
 	@python tools/references.py
