@@ -49,11 +49,11 @@ def claims(headers: list[tuple[str, bytes]]) -> list[tuple[str, Mailbox]]:
 
     Raises :class:`FieldError` for a header that RFC 5322 forbids or that programs could read differently.
     """
-    fields = [(field_name(name), name, value) for name, value in headers]
-    for _, name, value in fields:
-        if b"\0" in value or b"\r" in value.replace(b"\r\n", b"") or not name.isprintable():
+    fields = [(field_name(name), value) for name, value in headers]
+    for key, value in fields:
+        if b"\0" in value or b"\r" in value.replace(b"\r\n", b"") or not key.isprintable():
             raise FieldError("5.6.0", "The header contains a control character")
-    present = [key for key, _, _ in fields if key in FIELDS]
+    present = [key for key, _ in fields if key in FIELDS]
     for key in ONCE:
         if present.count(key) > 1:
             raise FieldError("5.6.0", f"More than one {FIELDS[key]} field (RFC 5322 section 3.6)")
@@ -61,12 +61,12 @@ def claims(headers: list[tuple[str, bytes]]) -> list[tuple[str, Mailbox]]:
         raise FieldError("5.6.0", "The From field is missing (RFC 5322 section 3.6)")
     if len(present) > FIELD_COUNT_LIMIT:
         raise FieldError("5.6.0", "Too many Resent- fields")
-    return [(FIELDS[key], mailbox) for key, _, value in fields if key in FIELDS for mailbox in _mailboxes(key, value)]
+    return [(FIELDS[key], mailbox) for key, value in fields if key in FIELDS for mailbox in _mailboxes(key, value)]
 
 
 def field_name(name: str) -> str:
     """Return the name as it is compared: obsolete syntax allows blanks before the colon (RFC 5322 section 4.5)."""
-    return name.strip().lower()
+    return name.strip(" \t").lower()
 
 
 def _mailboxes(key: str, value: bytes) -> tuple[Mailbox, ...]:

@@ -1,0 +1,252 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Whose mail is refused because its mailbox is full."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+
+import pytest
+from postoffice_milter.addresses import Address
+from postoffice_milter.lookup import Directory, parse_expressions
+from postoffice_milter.quota import QuotaCheck, QuotaStatus, parse_answer
+from postoffice_milter.recipients import Destinations, expand
+from postoffice_milter.session import Envelope
+from postoffice_milter.verdict import Reply, UnavailableError
+
+FULL = Reply(552, "5.2.2", "mailbox is full")
+
+
+class Service:
+    """A quota service in whose opinion some mailboxes are full."""
+
+    def __init__(self, full: Iterable[str] = ("full@example.org", "brim@example.org")) -> None:
+        self.full = set(full)
+        self.asked: list[tuple[tuple[str, ...], int]] = []
+
+    def ask(self, mailboxes: Iterable[str], size: int) -> tuple[Reply | None, ...]:
+        names = tuple(mailboxes)
+        self.asked.append((names, size))
+        return tuple(FULL if name in self.full else None for name in names)
+
+
+@pytest.fixture
+def directory(lookups: Path, expressions: Path) -> Directory:
+    return Directory(lookups, expressions)
+
+
+@pytest.mark.parametrize(
+    ("recipient", "mailboxes", "elsewhere"),
+    [
+        ("alice@example.org", ("alice",), False),
+        ("alice+tag@example.org", ("alice",), False),
+        ("sales@example.org", ("alice",), False),
+        ("sales+tag@example.org", ("alice",), False),
+        ("chain@example.org", ("full",), False),
+        ("both@example.org", ("alice", "full"), False),
+        ("away@example.org", ("full",), True),
+        ("full@example.net", ("full",), False),
+        ("anybody@example.net", ("full",), False),
+        ("any+tag@example.net", ("full",), False),
+        ("filed@example.org", ("full",), False),
+        ("team-a@example.org", ("full",), False),
+        ("team-a+tag@example.org", ("full",), False),
+        ("to-alice@example.org", ("alice",), True),
+        ("alice+to-bob@example.org", ("alice",), False),
+        ("nobody@example.org", (), True),
+        ("+@example.org", (), True),
+        ("stranger@elsewhere.example", (), True),
+        ("loop@example.org", (), False),
+    ],
+)
+def test_where_mail_ends(directory: Directory, recipient: str, mailboxes: tuple[str, ...], elsewhere: bool) -> None:
+    local, _, domain = recipient.partition("@")
+    with directory.snapshot() as snapshot:
+        found = expand(Address(local, domain), snapshot, "+")
+    assert found == Destinations(tuple(f"{name}@example.org" for name in mailboxes), elsewhere)
+
+
+@pytest.mark.parametrize(
+    ("recipient", "refused"),
+    [
+        ("<full@example.org>", True),
+        ("<FULL+tag@Example.org>", True),
+        ("<tofull@example.org>", True),
+        ("<fulls@example.org>", True),
+        ("<anybody@example.net>", True),
+        ("<team-x@example.org>", True),
+        ("<alice@example.org>", False),
+        ("<both@example.org>", False),
+        ("<away@example.org>", False),
+        ("<stranger@elsewhere.example>", False),
+        ('<"odd name"@example.org>', False),
+        ("<postmaster>", False),
+    ],
+)
+def test_refused_when_nobody_can_take_it(directory: Directory, recipient: str, refused: bool) -> None:
+    reply = QuotaCheck(directory, Service(), "+").recipient(Envelope(), recipient)
+    assert (reply is not None) == refused
+    if reply is not None:
+        assert (reply.code, reply.status) == (552, "5.2.2")
+        assert recipient.lower() in reply.text
+
+
+def test_the_reply_does_not_tell_who_is_behind_an_alias(directory: Directory) -> None:
+    reply = QuotaCheck(directory, Service(), "+").recipient(Envelope(), "<tofull@example.org>")
+    assert "<full@" not in str(reply)
+
+
+def test_the_announced_size_is_passed_on(directory: Directory) -> None:
+    service = Service()
+    QuotaCheck(directory, service, "+").recipient(Envelope(size=12345), "<both@example.org>")
+    assert service.asked == [(("alice@example.org", "full@example.org"), 12345)]
+
+
+def test_the_service_is_not_asked_about_others(directory: Directory) -> None:
+    service = Service()
+    QuotaCheck(directory, service, "+").recipient(Envelope(), "<away@example.org>")
+    QuotaCheck(directory, service, "+").recipient(Envelope(), "<stranger@elsewhere.example>")
+    assert service.asked == []
+
+
+def test_no_expressions_file_is_no_expressions(lookups: Path, tmp_path: Path) -> None:
+    with Directory(lookups, tmp_path / "absent").snapshot() as snapshot:
+        assert expand(Address("team-x", "example.org"), snapshot, "+") == Destinations((), True)
+
+
+def test_changed_expressions_count_at_once(directory: Directory, expressions: Path) -> None:
+    def mailboxes() -> tuple[str, ...]:
+        with directory.snapshot() as snapshot:
+            return expand(Address("team-x", "example.org"), snapshot, "+").mailboxes
+
+    assert mailboxes() == ("full@example.org",)
+    new = expressions.with_suffix(".new")
+    new.write_text("/^team-.*@example\\.org$/ bob@example.org\n")
+    new.rename(expressions)
+    assert mailboxes() == ("bob@example.org",)
+
+
+def test_expressions_are_read_as_postfix_reads_them() -> None:
+    text = "/^a\\/(b)$/ $1x, ${1}y, $(1)z, $$\n/^UP$/ u@x\n/^Exact$/i e@x\n/^(/ broken\n"
+    slash, upper, exact = parse_expressions(text)
+    assert slash.expand("a/b") == ("bx", "by", "bz", "$")
+    assert slash.expand("a/c") is None
+    assert upper.expand("up") == ("u@x",)
+    assert exact.expand("exact") is None
+    assert exact.expand("Exact") == ("e@x",)
+
+
+@pytest.mark.parametrize("action", ["DUNNO", "OK", "dunno", "PERMIT", "PREPEND X: y"])
+def test_answers_that_allow(action: str) -> None:
+    assert parse_answer(f"action={action}\n\n") is None
+
+
+@pytest.mark.parametrize(
+    ("action", "status"),
+    [
+        ("552 5.2.2 Mailbox is full", "5.2.2"),
+        ("554 5.2.2 Quota exceeded", "5.2.2"),
+        ("REJECT full", "5.2.2"),
+        ("552 5.3.4 too large", "5.3.4"),
+    ],
+)
+def test_answers_that_refuse(action: str, status: str) -> None:
+    reply = parse_answer(f"action={action}\n\n")
+    assert reply is not None
+    assert (reply.code, reply.status) == (552, status)
+
+
+@pytest.mark.parametrize(
+    "answer", ["", "\n\n", "action\n\n", "action=DEFER_IF_PERMIT x\n\n", "action=450 4.2.0 x\n\n", "action=DEFER\n\n"]
+)
+def test_answers_that_defer(answer: str) -> None:
+    with pytest.raises(UnavailableError):
+        parse_answer(answer)
+
+
+class Server:
+    """A quota-status that answers as it is told."""
+
+    def __init__(self, path: Path, answer: Callable[[dict[str, str]], bytes]) -> None:
+        self.path = path
+        self.questions: list[dict[str, str]] = []
+        self._answer = answer
+        self._socket = socket.socket(socket.AF_UNIX)
+        self._socket.bind(str(path))
+        self._socket.listen()
+        self._thread = threading.Thread(target=self._serve)
+        self._thread.start()
+
+    def _serve(self) -> None:
+        while True:
+            connection, _ = self._socket.accept()
+            with connection, connection.makefile("rb") as stream:
+                question: dict[str, str] = {}
+                for line in stream:
+                    name, _, value = line.decode().strip().partition("=")
+                    if name == "stop":
+                        return
+                    if name:
+                        question[name] = value
+                        continue
+                    self.questions.append(question)
+                    answer = self._answer(question)
+                    question = {}
+                    connection.sendall(answer)
+                    if not answer.endswith(b"\n\n"):
+                        break
+
+    def close(self) -> None:
+        with socket.socket(socket.AF_UNIX) as connection:
+            connection.connect(str(self.path))
+            connection.sendall(b"stop=\n")
+        self._thread.join()
+        self._socket.close()
+
+
+@pytest.fixture
+def serve(tmp_path: Path) -> Iterator[Callable[[Callable[[dict[str, str]], bytes]], Server]]:
+    servers: list[Server] = []
+
+    def start(answer: Callable[[dict[str, str]], bytes]) -> Server:
+        servers.append(Server(tmp_path / "quota-status", answer))
+        return servers[-1]
+
+    yield start
+    for server in servers:
+        server.close()
+
+
+Serve = Callable[[Callable[[dict[str, str]], bytes]], Server]
+
+
+def test_the_policy_protocol(serve: Serve) -> None:
+    full = b"action=552 5.2.2 full\n\n"
+    server = serve(lambda question: full if question["recipient"].startswith("f") else b"action=DUNNO\n\n")
+    answers = QuotaStatus(server.path, 5).ask(["a@x.example", "f@x.example"], 42)
+    assert answers == (None, FULL)
+    assert [(question["recipient"], question["size"]) for question in server.questions] == [
+        ("a@x.example", "42"),
+        ("f@x.example", "42"),
+    ]
+
+
+@pytest.mark.parametrize("answer", [b"", b"action=DUN", b"action=OK\n", b"x" * 5000])
+def test_an_incomplete_answer_is_none(serve: Serve, answer: bytes) -> None:
+    with pytest.raises(UnavailableError):
+        QuotaStatus(serve(lambda question: answer).path, 5).ask(["a@x.example"], 0)
+
+
+def test_nobody_answers(tmp_path: Path) -> None:
+    with pytest.raises(UnavailableError, match="quota-status"):
+        QuotaStatus(tmp_path / "quota-status", 5).ask(["a@x.example"], 0)
+
+
+def test_an_answer_that_never_comes(tmp_path: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as silent:
+        silent.bind(str(tmp_path / "quota-status"))
+        silent.listen()
+        with pytest.raises(UnavailableError, match="timed out"):
+            QuotaStatus(tmp_path / "quota-status", 0.05).ask(["a@x.example"], 0)
