@@ -26,7 +26,8 @@ CONFIGURATION = Path("/etc/postfix")
 POSTCONF = "/usr/sbin/postconf"
 
 RESTRICTION_LIST = re.compile(r"_restrictions$")
-RESTRICTION_NAME = re.compile(rb"(?:permit|reject|check|defer|warn|sleep)[a-z0-9_]*(?=\0)")
+# Overlapping: compilers store a text that ends another only once.
+RESTRICTION_NAME = re.compile(rb"(?=((?:permit|reject|check|defer|warn|sleep)[a-z0-9_]*)\0)")
 # Functions of smtpd that are named like restrictions; their names are in the program as well.
 FUNCTIONS = frozenset(
     {
@@ -59,6 +60,16 @@ NESTED_TABLES = frozenset({"pipemap", "unionmap", "randmap"})
 WORDS = frozenset(
     {"compatibility_level", "smtpd_forbid_bare_newline", "postscreen_forbid_bare_newline", "smtp_address_verify_target"}
 )
+
+CHOICES = {
+    re.compile(r"^smtpd_tls_security_level$"): {"none", "may", "encrypt"},
+    re.compile(r"^(smtp|lmtp)_tls_security_level$"): {
+        "none", "may", "encrypt", "dane", "dane-only", "fingerprint", "verify", "secure",
+    },
+    re.compile(r"_tls_(mandatory_)?ciphers$"): {"export", "low", "medium", "high", "null"},
+    re.compile(r"^milter_default_action$"): {"accept", "reject", "tempfail", "quarantine", "shutdown"},
+    re.compile(r"^smtpd_forbid_bare_newline$"): {"no", "yes", "note", "normalize", "reject"},
+}  # fmt: skip
 
 TRANSPORT_PARAMETER = re.compile(r"^(default|virtual|relay|local|mailbox|fallback|error|retry)_transport$")
 SERVICE_PARAMETER = re.compile(
@@ -299,6 +310,9 @@ class Host:
 def check_value(setting: Setting, default: str, findings: Findings) -> None:
     """Hold a value against the kind of the parameter, which its default shows."""
     value = setting.value
+    for pattern, choices in CHOICES.items():
+        if pattern.search(setting.name) and value and value not in choices:
+            findings.add(setting.place, setting.name, f"{value} is none of {', '.join(sorted(choices))}")
     if setting.name in WORDS or "$" in value:
         return
     if default in ("yes", "no") and value not in ("yes", "no"):
@@ -397,12 +411,17 @@ def check(before_installation: bool) -> Findings:
     values = {setting.name: setting.value for setting in settings if setting.place.startswith("main.cf")}
     check_complaints(complaints, places, defaults, findings)
 
+    types = run(POSTCONF, "-m")
+    check_complaints(types.errors, places, defaults, findings)
+    if not types.output:
+        return findings
+
     programs = Path(values.get("daemon_directory", defaults.get("daemon_directory", "/usr/lib/postfix/sbin")))
     restrictions = known_restrictions((programs / "smtpd").read_bytes())
     classes = frozenset(split_list(values.get("smtpd_restriction_classes", "")))
     host = Host(
         defaults=defaults,
-        table_types=frozenset(run(POSTCONF, "-m").output.split()),
+        table_types=frozenset(types.output.split()),
         user=values.get("mail_owner", "postfix"),
         proxied=frozenset(split_list(values.get("proxy_read_maps", ""))),
         before_installation=before_installation,
@@ -419,8 +438,9 @@ def check(before_installation: bool) -> Findings:
 
     answer = run("/usr/sbin/postfix", "check")
     for error in answer.errors + answer.output.splitlines():
-        findings.add("postfix check", "", re.sub(r"^postfix(?:/\S+)?: ", "", error))
-    if answer.status and not answer.errors:
+        if not any(error.endswith(complaint.partition(": ")[2]) for complaint in complaints):
+            findings.add("postfix check", "", re.sub(r"^postfix(?:/\S+)?: ", "", error))
+    if answer.status and not findings.lines:
         findings.add("postfix check", "", f"ended with status {answer.status}")
     return findings
 
