@@ -33,6 +33,8 @@ LOOKUP_FILE = "lookup.sqlite3"
 EXPRESSIONS_FILE = "expressions.pcre"
 STATE_FILE = "state.json"
 LOCK_FILE = ".lock"
+RELOAD_SECONDS = 60
+SYSTEMCTL_NOT_INSTALLED = 5
 FOLDER_MODE = 0o750
 FILE_MODE = 0o640
 
@@ -213,9 +215,15 @@ def _put(settings: Settings, temporary: str, path: str) -> None:
 
 
 def _reload(command: Sequence[str]) -> None:
+    """Tell Postfix; that it is not installed yet is no failure, since it will read the current copy when it starts."""
     if not command:
         return
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=90)
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=RELOAD_SECONDS)
+    except subprocess.TimeoutExpired:
+        raise PublishError(f"published, but {' '.join(command)} did not end within {RELOAD_SECONDS} seconds") from None
+    if done.returncode == SYSTEMCTL_NOT_INSTALLED and os.path.basename(command[0]) == "systemctl":
+        return
     if done.returncode:
         said = (done.stderr or done.stdout).strip()
         raise PublishError(f"published, but {' '.join(command)} failed with {done.returncode}: {said}")
