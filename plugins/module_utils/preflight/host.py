@@ -32,7 +32,7 @@ class Wanted:
 
 @dataclass(frozen=True)
 class Host:
-    """What was read from the host: sizes in MiB, `listeners` maps a port to the name of its process."""
+    """What was read from the host: sizes in MiB, `listeners` maps a port to the names of its processes."""
 
     os_release: Mapping[str, str]
     init: str
@@ -41,7 +41,7 @@ class Host:
     clock: float
     addresses: Collection[str]
     resolved: Collection[str]
-    listeners: Mapping[int, str]
+    listeners: Mapping[int, Collection[str]]
 
 
 @dataclass
@@ -73,18 +73,20 @@ def judge(host: Host, wanted: Wanted) -> Findings:
             " (preflight_clock_skew)"
         )
     for port in sorted(wanted.ports):
-        judge_listener(port, host.listeners.get(port, ""), wanted.services, findings)
+        judge_listener(port, host.listeners.get(port, ()), wanted.services, findings)
     judge_resolution(host, wanted.hostname, findings)
     return findings
 
 
-def judge_listener(port: int, process: str, services: Collection[str], findings: Findings) -> None:
-    if not process or process in services:
+def judge_listener(port: int, processes: Collection[str], services: Collection[str], findings: Findings) -> None:
+    """A daemon and those that it starts hold the same socket: one of them has to be known."""
+    if not processes or set(processes) & set(services):
         return
-    if process in ANOTHER_MTA:
-        findings.warnings.append(f"port {port}: {process} listens there; the package manager replaces it by Postfix")
+    names = ", ".join(sorted(processes))
+    if set(processes) & set(ANOTHER_MTA):
+        findings.warnings.append(f"port {port}: {names} listens there; the package manager replaces it by Postfix")
     else:
-        findings.errors.append(f"port {port}: {process} listens there; stop it or choose another host")
+        findings.errors.append(f"port {port}: {names} listens there; stop it or choose another host")
 
 
 def judge_resolution(host: Host, hostname: str, findings: Findings) -> None:
@@ -129,21 +131,21 @@ def parse_listening(tables: Iterable[str]) -> dict[str, int]:
     return {row[9]: int(row[1].rpartition(":")[2], 16) for row in rows if row[3] == LISTEN}
 
 
-def read_listeners(proc: Path, ports: Collection[int]) -> dict[int, str]:
+def read_listeners(proc: Path, ports: Collection[int]) -> dict[int, set[str]]:
     """Who listens on `ports`. Needs root to see the processes of others."""
     tables = [path.read_text() for path in (proc / "net/tcp", proc / "net/tcp6") if path.exists()]
     inodes = {f"socket:[{inode}]": port for inode, port in parse_listening(tables).items() if port in ports}
-    found = dict.fromkeys(inodes.values(), "an unknown process")
+    found: dict[int, set[str]] = {port: set() for port in inodes.values()}
     if not inodes:
         return found
     for descriptor in proc.glob("[0-9]*/fd/*"):
         try:
             port = inodes.get(str(descriptor.readlink()))
             if port is not None:
-                found[port] = process_name(descriptor.parent.parent)
+                found[port].add(process_name(descriptor.parent.parent))
         except OSError:  # the process has ended meanwhile
             continue
-    return found
+    return {port: names or {"an unknown process"} for port, names in found.items()}
 
 
 def process_name(process: Path) -> str:

@@ -49,7 +49,7 @@ HOST = Host(
     clock=1_000_001.0,
     addresses={"192.0.2.1"},
     resolved={"192.0.2.1"},
-    listeners={25: "master"},
+    listeners={25: ["smtpd", "master"]},
 )
 
 
@@ -107,7 +107,7 @@ def test_a_good_host_has_no_findings() -> None:
         ({"memory": 479}, "memory: 479 MiB"),
         ({"disk": 1023}, "disk: 1023 MiB"),
         ({"clock": 1_000_061.0}, "time: the host's clock is 61 seconds"),
-        ({"listeners": {993: "nginx"}}, "port 993: nginx"),
+        ({"listeners": {993: ["nginx"]}}, "port 993: nginx"),
     ],
 )
 def test_what_would_break_the_host_is_an_error(change: dict[str, Any], begins: str) -> None:
@@ -120,7 +120,7 @@ def test_what_would_break_the_host_is_an_error(change: dict[str, Any], begins: s
     [
         ({"resolved": set()}, "name: mail.example.org has no address"),
         ({"resolved": {"198.51.100.9"}}, "name: mail.example.org resolves to 198.51.100.9"),
-        ({"listeners": {25: "exim4"}}, "port 25: exim4"),
+        ({"listeners": {25: ["exim4"]}}, "port 25: exim4"),
     ],
 )
 def test_what_the_operator_should_know_is_a_warning(change: dict[str, Any], begins: str) -> None:
@@ -164,7 +164,11 @@ def test_listeners_are_found_by_their_sockets(tmp_path: Path) -> None:
     descriptors.mkdir(parents=True)
     (tmp_path / "77/comm").write_text("exim4\n")
     (descriptors / "3").symlink_to("socket:[4711]")
-    assert read_listeners(tmp_path, [25, 993]) == {25: "exim4"}
+    (tmp_path / "78/fd").mkdir(parents=True)
+    (tmp_path / "78/comm").write_text("child\n")
+    (tmp_path / "78/fd/7").symlink_to("socket:[4711]")
+    assert read_listeners(tmp_path, [25, 993]) == {25: {"exim4", "child"}}
+    (tmp_path / "78/fd/7").unlink()
     (descriptors / "3").unlink()
-    assert read_listeners(tmp_path, [25, 993]) == {25: "an unknown process"}
+    assert read_listeners(tmp_path, [25, 993]) == {25: {"an unknown process"}}
     assert read_listeners(tmp_path, [993]) == {}
