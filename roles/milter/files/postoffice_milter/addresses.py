@@ -18,6 +18,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 FIELD_LIMIT = 8192
+IDEOGRAPHIC_FULL_STOP = "\u3002"
 
 _ATEXT = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789!#$%&'*+-/=?^_`{|}~")
 _BIDI = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
@@ -25,6 +26,8 @@ _LABEL = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\Z")
 _ENCODED_WORD = re.compile(r"=\?([^?\s]{1,60})\?([bBqQ])\?([^?]*)\?=")
 _BETWEEN_ENCODED_WORDS = re.compile(r"(?<=\?=)[ \t]+(?==\?)")
 _ADDRESS_LIKE = re.compile(r"[^\s<>()\[\]\"',;:@]+@[^\s<>()\[\]\"',;:@]+")
+_ROUTE = re.compile(r"\A@[^:]*:")
+_QUOTED_LOCAL = re.compile(r'"((?:[^"\\]|\\.)*)"(@.*)')
 _REASONS = {
     "(": "comments in parentheses are not accepted",
     ")": "comments in parentheses are not accepted",
@@ -111,8 +114,13 @@ def _a_label(label: str) -> str:
 
 
 def parse_envelope(path: str) -> Address | None:
-    """Read an envelope address (``<local@domain>``); None when it has no domain or is nothing the directory knows."""
-    bare = path.strip().removeprefix("<").removesuffix(">")
+    """Read an envelope address as the mail server does: a route is ignored, quotation marks mean nothing.
+
+    None when it has no domain, or cannot be in the directory.
+    """
+    bare = _ROUTE.sub("", path.strip().removeprefix("<").removesuffix(">"))
+    if quoted := _QUOTED_LOCAL.fullmatch(bare):
+        bare = re.sub(r"\\(.)", r"\1", quoted[1]) + quoted[2]
     try:
         return parse_address(bare)
     except AddressError:
@@ -140,9 +148,8 @@ def parse_mailboxes(value: bytes) -> tuple[Mailbox, ...]:
 
 def addresses_in_name(name: str) -> Iterator[str]:
     """Yield what a reader takes for an address in a display name, look-alikes and invisible characters undone."""
-    plain = "".join(
-        character for character in unicodedata.normalize("NFKC", name) if unicodedata.category(character) != "Cf"
-    )
+    plain = "".join(c for c in unicodedata.normalize("NFKC", name) if unicodedata.category(c) != "Cf")
+    plain = plain.replace(IDEOGRAPHIC_FULL_STOP, ".")
     for found in _ADDRESS_LIKE.findall(plain):
         if "." in found.rpartition("@")[2].strip("."):
             yield found.strip(".")
@@ -262,7 +269,8 @@ def _readings(name: str) -> tuple[str, ...]:
 def decode_words(text: str) -> str:
     """Decode the encoded words in ``text``, between quotation marks too, as many programs do.
 
-    Raises :class:`AddressError` for unknown character sets, broken encodings and hidden control characters.
+    Raises :class:`AddressError` for unknown character sets, hidden control characters, and encodings that are broken or
+    hide another one.
     """
     text = _BETWEEN_ENCODED_WORDS.sub("", text)
     parts: list[str] = []
@@ -285,8 +293,9 @@ def decode_words(text: str) -> str:
     finish()
     parts.append(text[position:])
     result = "".join(parts)
-    if position:
-        _refuse_control_characters(result)
+    if "=?" in result:
+        raise AddressError("a name is not encoded correctly")
+    _refuse_control_characters(result)
     return result
 
 

@@ -31,7 +31,7 @@ class Settings:
     recipient_delimiter: str = "+"
     check_senders: bool = True
     check_names: bool = True
-    quota_timeout: int = 20
+    quota_timeout: int = 10
     drain: int = 300
     stop: int = 10
 
