@@ -111,12 +111,16 @@ class _Run:
         state, pending = self.store.load(), self.store.load_pending()
         if pending:
             state = self._with_written(state, pending)
-        sight = Sight(self.host.look, self.host.names, self.host.uid, self.host.gid)
+        leftovers = {beside(entry.path) for entry in pending.kept} if pending else set()
+        sight = Sight(self.host.look, lambda folder: self._names(folder, leftovers), self.host.uid, self.host.gid)
         claimed = self.store.claimed_by_others() if self._may_remove(state) else {}
         plan = make_plan(self.request.items, state, sight, claimed, check_mode)
         watched = (*self.request.watch, *self.request.watch_restart)
         watch = {path: self.host.fingerprint(path) for path in watched}
         return _Situation(state, pending, plan, watch, list(plan.warnings))
+
+    def _names(self, folder: str, leftovers: set[str]) -> list[str]:
+        return [name for name in self.host.names(folder) if posixpath.join(folder, name) not in leftovers]
 
     def _may_remove(self, state: State) -> bool:
         return not set(state.files) <= {item.path for item in self.request.items}

@@ -67,6 +67,95 @@ def assert_tidy(host: FakeHost) -> None:
     assert {path for path in host.tree if path.startswith(f"{STATE}/d/")} <= {f"{STATE}/d/state.json"}
 
 
+FIRST = [
+    {"path": "/etc/d/a", "content": "1\n", "mode": "0644"},
+    {"path": "/etc/d/b", "content": "1\n", "mode": "0644"},
+    {"path": "/etc/old/e", "content": "1\n", "mode": "0644"},
+]
+SECOND = [
+    {"path": "/etc/d/a", "content": "2\n", "mode": "0644", "last": True},
+    {"path": "/etc/d/link", "content": "2\n", "mode": "0600"},
+    {"path": "/etc/d/sub/c", "content": "2\n", "mode": "0644"},
+    {"path": PATHS[4], "content": "2\n", "mode": "0644", "restart": True},
+]
+THIRD = [
+    {"path": "/etc/d/a", "content": "3\n", "mode": "0644"},
+    {"path": "/etc/new/deep/d", "content": "3\n", "mode": "0644"},
+]
+MOMENTS = range(60)
+
+
+def deployed() -> FakeHost:
+    host = booted({"/etc/d/link": "link", "/etc/d/theirs": "their own\n"})
+    apply(request(FIRST), host)
+    return host
+
+
+def refuse_all_but(host: FakeHost, good: dict[str, Inode]) -> None:
+    """From now on the daemon answers with the given files only."""
+
+    def answer(argv: Sequence[str]) -> Outcome:
+        refuses = argv[0] == "probe" and host.snapshot() != good
+        return Outcome(tuple(argv), int(refuses), "")
+
+    host.programs = answer
+
+
+def test_the_moments_cover_a_whole_run_and_its_way_back() -> None:
+    host = deployed()
+    refuse_all_but(host, host.snapshot())
+    begin = host.operations
+    with pytest.raises(ConfigTreeError, match="The old files are back"):
+        apply(request(SECOND), host)
+    probes = host.ran.count(("probe",))
+    assert host.operations - begin - probes < MOMENTS.stop
+
+
+@pytest.mark.parametrize("after", MOMENTS)
+def test_what_the_interrupted_run_owed_is_not_forgotten(after: int) -> None:
+    host = deployed()
+    die(host, SECOND, after)
+    pending = f"{STATE}/d/pending.json" in host.tree
+    host.ran.clear()
+    result = apply(request(SECOND), host)
+    assert result.pending == pending
+    if pending:
+        assert ("restart",) in host.ran
+        assert ("systemctl", "daemon-reload") in host.ran
+    assert_is(host, SECOND)
+    assert_tidy(host)
+
+
+@pytest.mark.parametrize("after", MOMENTS)
+def test_another_tree_can_follow_an_interrupted_one(after: int) -> None:
+    host = deployed()
+    die(host, SECOND, after)
+    written = {entry["path"]: host.tree.get(entry["path"]) for entry in SECOND}
+    apply(request(THIRD), host)
+    assert_is(host, THIRD)
+    assert_tidy(host)
+    link = written["/etc/d/link"]
+    assert link
+    assert ("/etc/d/link" in host.tree) == (link.kind == "symlink")
+    for path in ("/etc/d/sub", PATHS[4], "/etc/d/b", "/etc/old"):
+        assert path not in host.tree
+
+
+@pytest.mark.parametrize("after", MOMENTS)
+def test_what_was_there_before_two_bad_trees_comes_back(after: int) -> None:
+    host = deployed()
+    before = host.snapshot()
+    refuse_all_but(host, before)
+    for bad in (SECOND, THIRD):
+        with contextlib.suppress(ConfigTreeError):
+            die(host, bad, after)
+        host.fails_after = None
+    with contextlib.suppress(ConfigTreeError):
+        apply(request(SECOND), host)
+    assert host.snapshot() == before
+    assert_tidy(host)
+
+
 @settings(max_examples=100, deadline=None)
 @given(FOUND, TREES, TREES, st.integers(0, 60))
 def test_the_next_run_finishes_what_any_interruption_left(
@@ -100,19 +189,11 @@ def test_a_bad_tree_never_survives_interruptions_and_what_was_there_before_comes
     host = booted(found)
     apply(request(first), host)
     before = host.snapshot()
-
-    def answer(argv: Sequence[str]) -> Outcome:
-        refuses = argv[0] == "probe" and host.snapshot() != before
-        return Outcome(tuple(argv), int(refuses), "")
-
-    host.programs = answer
+    refuse_all_but(host, before)
     for moment in (after, later, 1000):
         with contextlib.suppress(ConfigTreeError):
             die(host, bad, moment)
         host.fails_after = None
-    while f"{STATE}/d/pending.json" in host.tree:
-        with pytest.raises(ConfigTreeError, match="The old files are back"):
-            apply(request(bad), host)
     assert host.snapshot() == before
     assert_tidy(host)
 

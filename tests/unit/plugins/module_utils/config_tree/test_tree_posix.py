@@ -141,10 +141,10 @@ def test_what_a_program_leaves_in_the_background_is_not_waited_for(tmp_path: Pat
 
 
 def test_the_lock_is_for_one_at_a_time(tmp_path: Path) -> None:
-    with HOST.lock(f"{tmp_path}/lock", 1):
-        with pytest.raises(ConfigTreeError, match="another run"), HOST.lock(f"{tmp_path}/lock", 0.1):
-            raise AssertionError("two hold the lock")
-    with HOST.lock(f"{tmp_path}/lock", 0.1):
+    lock = f"{tmp_path}/lock"
+    with HOST.lock(lock, 1), pytest.raises(ConfigTreeError, match="another run"), HOST.lock(lock, 0.1):
+        raise AssertionError("two hold the lock")
+    with HOST.lock(lock, 0.1):
         assert (tmp_path / "lock").exists()
 
 
