@@ -89,6 +89,15 @@ class Setting:
 @dataclass
 class Findings:
     lines: list[str] = field(default_factory=list)
+    # What Postfix's programs said; each of them says it again about the same main.cf.
+    heard: set[str] = field(default_factory=set)
+
+    def hear(self, lines: Iterable[str]) -> list[str]:
+        """Return what is new among the complaints of a program, without the program's name."""
+        texts = [re.sub(r"^(\S*post\w+(/\S+)?: )*((warning|fatal|error): )?", "", line) for line in lines]
+        new = [text for text in dict.fromkeys(texts) if text not in self.heard]
+        self.heard.update(new)
+        return new
 
     def add(self, place: str, name: str, what: str) -> None:
         line = f"{place}: {name}: {what}" if name else f"{place}: {what}"
@@ -157,8 +166,15 @@ class Places:
     def __init__(self, main: str, master: str) -> None:
         self.main = {line.partition("=")[0].strip(): number for number, line in logical_lines(main)}
         self.master = list(logical_lines(master))
+        self.overrides = {
+            name: number
+            for number, line in enumerate(master.splitlines(), start=1)
+            for name in re.findall(r"-o\s*\{?\s*([^=\s]+)\s*=", line)
+        }
 
     def of_parameter(self, name: str) -> str:
+        if name not in self.main and name in self.overrides:
+            return f"master.cf:{self.overrides[name]}"
         return f"main.cf:{self.main[name]}" if name in self.main else "main.cf"
 
     def of_service(self, service: str) -> str:
@@ -193,13 +209,15 @@ def nearest(name: str, known: Iterable[str]) -> str:
 
 def check_complaints(complaints: list[str], places: Places, parameters: Iterable[str], findings: Findings) -> None:
     """Whatever postconf says is a finding; unused parameters get a place and a guess at what was meant."""
-    for complaint in complaints:
-        text = re.sub(r"^\S*postconf: (?:warning|fatal|error): ", "", complaint)
-        unused = re.match(r"(\S+?)(?:/main\.cf|/master\.cf)?: unused parameter: ([^=\s]+)=", text)
+    for text in findings.hear(complaints):
+        unused = re.search(r"unused parameter: ([^=\s]+)=", text)
+        line = re.search(r"(main|master)\.cf[,:] line (\d+): (.*)", text)
         if unused:
             findings.add(
-                places.of_parameter(unused[2]), unused[2], f"no such parameter{nearest(unused[2], parameters)}"
+                places.of_parameter(unused[1]), unused[1], f"no such parameter{nearest(unused[1], parameters)}"
             )
+        elif line:
+            findings.add(f"{line[1]}.cf:{line[2]}", "", line[3])
         else:
             findings.add("postconf", "", text.replace(f"{CONFIGURATION}/", ""))
 
@@ -227,10 +245,11 @@ def check_restrictions(setting: Setting, known: frozenset[str], classes: frozens
             continue
         if NEEDS_TABLE.match(item) or NEEDS_ARGUMENT.match(item):
             argument = items[index] if index < len(items) else ""
-            index += 1
             if not argument or argument in known:
                 findings.add(setting.place, setting.name, f"{item} lacks its argument")
-            elif NEEDS_TABLE.match(item) and not TABLE.match(argument):
+                continue
+            index += 1
+            if NEEDS_TABLE.match(item) and not TABLE.match(argument):
                 findings.add(setting.place, setting.name, f"{item} wants a table (type:name), not {argument}")
         elif item in ("permit", "reject", "defer") and index < len(items) and not setting.value.rstrip().endswith(item):
             findings.add(setting.place, setting.name, f"nothing after {item} is ever looked at")
@@ -276,9 +295,9 @@ def check_table(setting: Setting, proxied: bool, kind: str, name: str, host: Hos
         answer = run(
             "/usr/sbin/postmap", "-q", "probe@postoffice.invalid", f"{kind}:{name}", user=host.user if proxied else None
         )
-        host.answers[key] = answer.errors or ([] if answer.status in (0, 1) else [f"status {answer.status}"])
-    for error in host.answers[key]:
-        text = re.sub(r"^postmap: (?:warning|fatal|error): ", "", error)
+        failed = answer.status not in (0, 1) and not answer.errors
+        host.answers[key] = findings.hear(answer.errors) + ([f"status {answer.status}"] if failed else [])
+    for text in host.answers[key]:
         findings.add(setting.place, setting.name, text if name in text else f"{kind}:{name}: {text}")
 
 
@@ -437,9 +456,8 @@ def check(before_installation: bool) -> Findings:
     check_sasl(settings, findings)
 
     answer = run("/usr/sbin/postfix", "check")
-    for error in answer.errors + answer.output.splitlines():
-        if not any(error.endswith(complaint.partition(": ")[2]) for complaint in complaints):
-            findings.add("postfix check", "", re.sub(r"^postfix(?:/\S+)?: ", "", error))
+    for text in findings.hear(answer.errors + answer.output.splitlines()):
+        findings.add("postfix check", "", text)
     if answer.status and not findings.lines:
         findings.add("postfix check", "", f"ended with status {answer.status}")
     return findings
