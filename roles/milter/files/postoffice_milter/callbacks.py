@@ -17,7 +17,8 @@ from .session import Check, Session
 from .verdict import LATER, Reply, UnavailableError, printable
 
 LOG = logging.getLogger("postoffice_milter")
-MACROS_AT_MAIL = "{auth_authen}"
+LOGIN = "{auth_authen}"
+RECIPIENT = "{rcpt_addr}"
 
 _Event = TypeVar("_Event", bound=Callable[..., int])
 
@@ -97,7 +98,8 @@ class Callbacks:
         offered = options[1]
         unwanted = milter.P_NOCONNECT | milter.P_NOHELO | milter.P_NOUNKNOWN | milter.P_NOBODY
         if options[0] & milter.SETSYMLIST:
-            context.setsymlist(milter.M_ENVFROM, MACROS_AT_MAIL)
+            context.setsymlist(milter.M_ENVFROM, LOGIN)
+            context.setsymlist(milter.M_ENVRCPT, RECIPIENT)
         options[1:4] = [offered & unwanted, 0, 0]
         session = Session(self._checks)
         context.setpriv(session)
@@ -119,14 +121,14 @@ class Callbacks:
     def mail(self, context: Context, sender: bytes, *parameters: bytes) -> int:
         """MAIL FROM."""
         session = _session(context)
-        session.mail(context.getsymval("{auth_authen}") or "", _text(sender), [_text(text) for text in parameters])
+        session.mail(context.getsymval(LOGIN) or "", _text(sender), [_text(text) for text in parameters])
         return self._milter.CONTINUE
 
     @_guarded
     def recipient(self, context: Context, recipient: bytes, *parameters: bytes) -> int:
-        """RCPT TO."""
+        """RCPT TO: as the mail server understood it, rather than as the client wrote it."""
         session = _session(context)
-        return self._answer(context, session, session.recipient(_text(recipient)))
+        return self._answer(context, session, session.recipient(context.getsymval(RECIPIENT) or _text(recipient)))
 
     @_guarded
     def data(self, context: Context) -> int:

@@ -118,8 +118,9 @@ class MilterClient:
         self._macros(b"M", {"{auth_authen}": login, "{auth_type}": "PLAIN"} if login else {})
         return self._ask(b"M", b"\0".join([f"<{sender}>".encode(), *(text.encode() for text in parameters)]) + b"\0")
 
-    def recipient(self, recipient: str) -> Answer:
-        """RCPT TO."""
+    def recipient(self, recipient: str, understood: str = "") -> Answer:
+        """RCPT TO; ``understood`` is what the mail server made of it."""
+        self._macros(b"R", {"{rcpt_addr}": understood} if understood else {})
         return self._ask(b"R", f"<{recipient}>".encode() + b"\0")
 
     def data(self) -> Answer:

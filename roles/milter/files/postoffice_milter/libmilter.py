@@ -35,6 +35,7 @@ class Milter(Protocol):
     REJECT: int
     TEMPFAIL: int
     M_ENVFROM: int
+    M_ENVRCPT: int
     SETSYMLIST: int
     P_NOCONNECT: int
     P_NOHELO: int

@@ -112,7 +112,7 @@ class Libmilter:
     """What Callbacks uses of pymilter's module."""
 
     CONTINUE, REJECT, ACCEPT, TEMPFAIL = 0, 1, 3, 4
-    M_ENVFROM, SETSYMLIST = 2, 0x100
+    M_ENVFROM, M_ENVRCPT, SETSYMLIST = 2, 3, 0x100
     P_NOCONNECT, P_NOHELO, P_NOUNKNOWN, P_NOBODY = 0x1, 0x2, 0x100, 0x10
 
 
@@ -123,7 +123,7 @@ class Context:
     macros: dict[str, str] = field(default_factory=dict)
     private: object = None
     reply: tuple[str, str, str] | None = None
-    asked_for: tuple[int, str] | None = None
+    asked_for: dict[int, str] = field(default_factory=dict)
 
     def getpriv(self) -> object:
         return self.private
@@ -138,7 +138,7 @@ class Context:
         self.reply = (code, status, text)
 
     def setsymlist(self, stage: int, names: str) -> None:
-        self.asked_for = (stage, names)
+        self.asked_for[stage] = names
 
 
 def begin(*checks: Check, login: str = "") -> tuple[Callbacks, Context]:
@@ -151,9 +151,15 @@ def begin(*checks: Check, login: str = "") -> tuple[Callbacks, Context]:
     return callbacks, context
 
 
-def test_the_login_is_asked_for_whatever_the_mail_server_would_send() -> None:
+def test_login_and_recipient_are_asked_for_whatever_the_mail_server_would_send() -> None:
     _, context = begin()
-    assert context.asked_for == (Libmilter.M_ENVFROM, "{auth_authen}")
+    assert context.asked_for == {Libmilter.M_ENVFROM: "{auth_authen}", Libmilter.M_ENVRCPT: "{rcpt_addr}"}
+
+
+def test_a_recipient_is_what_the_mail_server_understood() -> None:
+    callbacks, context = begin(Refuses())
+    context.macros["{rcpt_addr}"] = "bad@x.example"
+    assert callbacks.recipient(context, b"< good@x.example. >") == Libmilter.REJECT
 
 
 def test_a_mail_server_that_offers_less_gets_less() -> None:
@@ -161,7 +167,7 @@ def test_a_mail_server_that_offers_less_gets_less() -> None:
     options = [0x3F, 0x7F, 0, 0]
     callbacks.negotiate(context, options)
     assert options == [0x3F, 0x13, 0, 0]
-    assert context.asked_for is None
+    assert context.asked_for == {}
 
 
 def test_strangers_content_is_left_alone() -> None:
