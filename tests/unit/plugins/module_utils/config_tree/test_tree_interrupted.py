@@ -82,7 +82,7 @@ THIRD = [
     {"path": "/etc/d/a", "content": "3\n", "mode": "0644"},
     {"path": "/etc/new/deep/d", "content": "3\n", "mode": "0644"},
 ]
-MOMENTS = range(60)
+MOMENTS = range(70)
 
 
 def deployed() -> FakeHost:
