@@ -225,7 +225,7 @@ def read_back(screen: Screen, server: Server, name: str, sent: EmailMessage) -> 
     screen.start()
     screen.at("waiting for it over IMAPS")
     subject = wait_for_message(server, name, sent)
-    screen.done("read", f"{name} has “{subject}” over IMAPS")
+    screen.done("read", f"{name} has {subject!r} over IMAPS")
 
 
 def farewell(server: Server) -> None:

@@ -457,7 +457,9 @@ def check(before_installation: bool) -> Findings:
 
     answer = run("/usr/sbin/postfix", "check")
     for text in findings.hear(answer.errors + answer.output.splitlines()):
-        findings.add("postfix check", "", text)
+        # Debian's brings the files of the chroot up to date, and says so.
+        if not text.startswith("updating /etc/"):
+            findings.add("postfix check", "", text)
     if answer.status and not findings.lines:
         findings.add("postfix check", "", f"ended with status {answer.status}")
     return findings

@@ -92,7 +92,7 @@ class Deployment:
         description = json.loads(path.read_text())
         scenario = description["scenario"]
         declared = REPOSITORY / "molecule" / scenario / "inventory"
-        booted = REPOSITORY / "build" / "hosts" / scenario / "inventory.yml"
+        booted = REPOSITORY / "build" / "hosts" / scenario / "inventory"
         inventories = [Path(source) for source in description.get("inventories", (declared, booted))]
         return cls(description, inventory_variables(inventories, description["name"]))
 
