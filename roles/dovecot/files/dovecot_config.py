@@ -13,6 +13,7 @@ probe    connects to every listener and waits for the daemon's own greeting.
 from __future__ import annotations
 
 import contextlib
+import errno
 import grp
 import hashlib
 import json
@@ -34,11 +35,13 @@ SETTINGS = Path("/etc/postoffice/dovecot.json")
 CONFIGURATION = Path("/etc/dovecot/dovecot.conf")
 SCRIPTS = Path("/etc/dovecot/sieve")
 COMPILED = Path("/var/lib/dovecot/sieve")
+MASTER_PID = Path("/run/dovecot/master.pid")
 SIEVE_PLUGINS = "/usr/lib/dovecot/modules/sieve"
 
 NOT_INSTALLED = 127
 PROGRAM_SECONDS = 60
 CONNECT_SECONDS = 5
+TCP_LISTEN = "0A"  # as /proc/net/tcp writes it
 REFUSALS = ("* ", "-ERR", "NO", "BYE", "4", "5", "action=")
 
 
@@ -59,6 +62,12 @@ class Block:
             yield path, name, value
         for name, block in self.blocks.items():
             yield from block.walk((*path, name))
+
+    def update(self, other: Block) -> None:
+        """Take over the settings of another block. 2.4 prints the services' defaults only when asked for defaults."""
+        self.values.update(other.values)
+        for name, block in other.blocks.items():
+            self.blocks.setdefault(name, Block()).update(block)
 
     def words(self, name: str) -> list[str]:
         """A list setting: words on 2.3 and in short form on 2.4, where the long form is a block of `word = yes`."""
@@ -131,8 +140,8 @@ def check_files(configuration: Block) -> Iterator[str]:
     """Files that settings name: `<file` on 2.3, settings called something_file, _path or _dir on both."""
     for path, name, value in configuration.walk():
         named = value.removeprefix("<").strip()
-        is_file = value.startswith("<") or name.endswith(("_file", "_path", "_dir")) or name == "args"
-        if is_file and named.startswith("/") and not re.search(r"[%\s]", named) and not Path(named).exists():
+        is_file = value.startswith("<") or name.endswith(("_file", "_path", "_dir")) or name in ("args", "path")
+        if is_file and is_fixed_path(named) and not named.startswith(str(COMPILED)) and not Path(named).exists():
             yield f"{' / '.join((*path, name))} = {value}: there is no such file"
 
 
@@ -150,6 +159,11 @@ def check_programs(configuration: Block, protocols: Iterable[str], folder: str) 
         )
         if not os.access(Path(folder, program), os.X_OK):
             yield f"{name} / executable = {' '.join(words)}: {program} is not there or cannot be run"
+
+
+def is_fixed_path(value: str) -> bool:
+    """Whether a value is one absolute path that does not depend on the user."""
+    return value.startswith("/") and not re.search(r"[%\s]", value)
 
 
 def program_of(words: list[str]) -> str:
@@ -175,7 +189,7 @@ def check_plugin_settings(configuration: Block, folders: Iterable[str]) -> Itera
         return
     files = [path for folder in folders for path in Path(folder).glob("**/*") if path.is_file()]
     # Settings may be numbered; those of quota roots are put together from the root's name and an ending.
-    unknown = {name: re.sub(r"\d+$", "", name).removeprefix("quota").encode() for name in names}
+    unknown = {name: re.sub(r"\d+$", "", name).removeprefix("quota").encode() + b"\0" for name in names}
     for path in files:
         content = path.read_bytes()
         unknown = {name: text for name, text in unknown.items() if text not in content}
@@ -194,6 +208,50 @@ def check_certificate(certificate: str, key: str) -> Iterator[str]:
         yield f"certificate {certificate} with key {key}: {getattr(error, 'reason', None) or error}"
 
 
+def check_listeners(configuration: Block, protocols: Iterable[str]) -> Iterator[str]:
+    """Addresses and ports that cannot be had: a reload that meets one ends the running daemon (2.3 and 2.4)."""
+    addresses = [word for word in re.split(r"[\s,]+", configuration.values.get("listen", "")) if word]
+    listening = ports_of_running_daemon()
+    for service in configuration.blocks.values():
+        if service.values.get("protocol", "") not in protocols:
+            continue
+        for name, listener in service.blocks.items():
+            port = int(listener.values.get("port", "0")) if name.startswith("inet_listener ") else 0
+            for address in addresses if port else ():
+                yield from cannot_listen(address, port, port in listening)
+
+
+def cannot_listen(address: str, port: int, listening: bool) -> Iterator[str]:
+    """Why nobody can listen there; nothing when it is possible, or when the host has no IPv6 for `::`."""
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    try:
+        with socket.socket(family) as stream:
+            stream.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if family == socket.AF_INET6:
+                stream.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+            stream.bind(("" if address == "*" else address, port))
+    except OSError as error:
+        in_use = error.errno == errno.EADDRINUSE
+        if not (listening if in_use else address == "::"):
+            yield f"cannot listen on {address} port {port}: {error.strerror or error}"
+
+
+def ports_of_running_daemon() -> set[int]:
+    """The TCP ports that the running Dovecot listens on."""
+    inodes = set(sockets_of_running_daemon())
+    tables = [Path("/proc/net", name) for name in ("tcp", "tcp6")]
+    rows = [line.split() for table in tables if table.exists() for line in table.read_text().splitlines()[1:]]
+    return {int(row[1].rpartition(":")[2], 16) for row in rows if row[3] == TCP_LISTEN and row[9] in inodes}
+
+
+def sockets_of_running_daemon() -> Iterator[str]:
+    """The inodes of its sockets; none when it is not running."""
+    with contextlib.suppress(OSError):
+        for entry in Path("/proc", MASTER_PID.read_text(encoding="ascii").strip(), "fd").iterdir():
+            with contextlib.suppress(FileNotFoundError):
+                yield str(entry.readlink()).removeprefix("socket:[").removesuffix("]")
+
+
 def check_directory(path: str, queries: Iterable[str]) -> Iterator[str]:
     """Every query must be one that the directory answers."""
     if not Path(path).exists():
@@ -207,9 +265,18 @@ def check_directory(path: str, queries: Iterable[str]) -> Iterator[str]:
         yield f"directory {path}: {error}"
 
 
-def check(settings: Mapping[str, object]) -> Iterator[str]:
-    """Everything that is wrong, one text each."""
-    configuration = parse_configuration(run("doveconf", "-a"))
+def check(settings: Mapping[str, object]) -> list[str]:
+    """Everything that is wrong, one text each. Scripts are compiled when the rest is right."""
+    problems = list(check_configuration(settings))
+    if problems:
+        return problems
+    with tempfile.TemporaryDirectory() as folder:
+        return list(compile_scripts(Path(folder), read_index()))
+
+
+def check_configuration(settings: Mapping[str, object]) -> Iterator[str]:
+    configuration = parse_configuration(run("doveconf", "-ad"))
+    configuration.update(parse_configuration(run("doveconf", "-a")))
     changed = parse_configuration(run("doveconf", "-n"))
     protocols = configuration.words("protocols")
     programs = configuration.values.get("libexec_dir", "/usr/lib/dovecot")
@@ -219,12 +286,11 @@ def check(settings: Mapping[str, object]) -> Iterator[str]:
     yield from check_programs(configuration, protocols, programs)
     yield from check_plugins(configuration, plugins)
     yield from check_plugin_settings(configuration, (programs,))
+    yield from check_listeners(configuration, protocols)
     yield from check_certificate(str(settings["certificate"]), str(settings["certificate_key"]))
     directory = settings["directory"]
     if isinstance(directory, dict):
         yield from check_directory(directory["path"], directory["queries"])
-    with tempfile.TemporaryDirectory() as folder:
-        yield from compile_scripts(Path(folder), read_index())
 
 
 # Compile
@@ -336,7 +402,7 @@ def probe(settings: Mapping[str, object]) -> Iterator[str]:
 
 def main(arguments: list[str]) -> int:
     settings = json.loads(SETTINGS.read_text(encoding="utf-8"))
-    actions: dict[str, Callable[[], Iterator[str]]] = {
+    actions: dict[str, Callable[[], Iterable[str]]] = {
         "check": lambda: check(settings),
         "compile": compile_in_place,
         "probe": lambda: probe(settings),
