@@ -30,6 +30,7 @@ import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 SETTINGS = Path("/etc/postoffice/dovecot.json")
 CONFIGURATION = Path("/etc/dovecot/dovecot.conf")
@@ -265,7 +266,7 @@ def check_directory(path: str, queries: Iterable[str]) -> Iterator[str]:
         yield f"directory {path}: {error}"
 
 
-def check(settings: Mapping[str, object]) -> list[str]:
+def check(settings: Mapping[str, Any]) -> list[str]:
     """Everything that is wrong, one text each. Scripts are compiled when the rest is right."""
     problems = list(check_configuration(settings))
     if problems:
@@ -274,7 +275,7 @@ def check(settings: Mapping[str, object]) -> list[str]:
         return list(compile_scripts(Path(folder), read_index()))
 
 
-def check_configuration(settings: Mapping[str, object]) -> Iterator[str]:
+def check_configuration(settings: Mapping[str, Any]) -> Iterator[str]:
     configuration = parse_configuration(run("doveconf", "-ad"))
     configuration.update(parse_configuration(run("doveconf", "-a")))
     changed = parse_configuration(run("doveconf", "-n"))
@@ -287,9 +288,9 @@ def check_configuration(settings: Mapping[str, object]) -> Iterator[str]:
     yield from check_plugins(configuration, plugins)
     yield from check_plugin_settings(configuration, (programs,))
     yield from check_listeners(configuration, protocols)
-    yield from check_certificate(str(settings["certificate"]), str(settings["certificate_key"]))
+    yield from check_certificate(settings["certificate"], settings["certificate_key"])
     directory = settings["directory"]
-    if isinstance(directory, dict):
+    if directory["path"]:
         yield from check_directory(directory["path"], directory["queries"])
 
 
@@ -370,30 +371,28 @@ def probe_greeting(stream: socket.socket, expected: str) -> None:
     raise ProblemError("closes the connection")
 
 
-def probe_listener(listener: Mapping[str, object]) -> None:
+def probe_listener(listener: Mapping[str, Any]) -> None:
     """Connect to one listener: `socket` or `address` and `port`, `tls`, `send`, `expect`."""
     with contextlib.ExitStack() as stack:
         if "socket" in listener:
             stream = stack.enter_context(socket.socket(socket.AF_UNIX))
             stream.settimeout(CONNECT_SECONDS)
-            stream.connect(str(listener["socket"]))
+            stream.connect(listener["socket"])
         else:
-            address = (str(listener["address"]), int(str(listener["port"])))
+            address = (listener["address"], int(listener["port"]))
             stream = stack.enter_context(socket.create_connection(address, timeout=CONNECT_SECONDS))
         if listener.get("tls"):
             context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
             context.check_hostname = False
             context.verify_mode = ssl.CERT_NONE
             stream = stack.enter_context(context.wrap_socket(stream))
-        stream.sendall(str(listener.get("send", "")).encode())
-        probe_greeting(stream, str(listener["expect"]))
+        stream.sendall(listener.get("send", "").encode())
+        probe_greeting(stream, listener["expect"])
 
 
-def probe(settings: Mapping[str, object]) -> Iterator[str]:
+def probe(settings: Mapping[str, Any]) -> Iterator[str]:
     """Every listener that does not answer, and how."""
-    listeners = settings["listeners"]
-    assert isinstance(listeners, list)
-    for listener in listeners:
+    for listener in settings["listeners"]:
         try:
             probe_listener(listener)
         except (OSError, ProblemError) as error:
