@@ -325,16 +325,20 @@ rm -r /usr/local/share/first-boot
 """
 
 
+def is_running(container: str) -> bool:
+    return podman("inspect", "--format", "{{.State.Status}}", container, check=False).strip() == "running"
+
+
 def boot(scenario: str, host: Host) -> None:
     """Boots one host, or keeps the one that runs."""
     name = container_name(scenario, host.name)
-    state = podman("inspect", "--format", "{{.State.Status}}", name, check=False).strip()
-    if state == "running":
+    if (HOSTS / scenario / f"{host.name}.booted").exists() and is_running(name):
         say(f"{host.name}.{scenario} is already there")
         return
     podman("rm", "--force", "--time", "0", name, check=False)
     image = ensure_image(host.suite, host.packages)
     folder = HOSTS / scenario
+    (folder / f"{host.name}.booted").unlink(missing_ok=True)
     key = folder / f"{host.name}.hostkey"
     ensure_key(key)
     network = f"postoffice-{CHECKOUT_ID}-{scenario}"
@@ -354,7 +358,10 @@ def boot(scenario: str, host: Host) -> None:
     podman("exec", name, "sh", "-c", OWN_FILES)
     failed = podman("exec", name, "systemctl", "list-units", "--failed", "--plain", "--no-legend", check=False)
     if failed.strip():
-        fail(f"{name} booted, but these units failed:\n{failed}")
+        instances = Path("/proc/sys/fs/inotify/max_user_instances").read_text(encoding="ascii").strip()
+        hint = f"When it is .path units: fs.inotify.max_user_instances is {instances}, and each host needs about ten."
+        fail(f"{name} booted, but these units failed:\n{failed}{hint}")
+    (folder / f"{host.name}.booted").touch()
     say(f"{host.name}.{scenario} booted: {host.suite}")
 
 
