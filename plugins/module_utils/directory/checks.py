@@ -10,9 +10,8 @@ loops, an address that is both mailbox and alias, limits.
 
 from __future__ import annotations
 
-import re
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 
 from .model import (
     ALIAS,
@@ -27,7 +26,7 @@ from .model import (
     Domain,
     Limits,
 )
-from .names import DELIMITER, domain_of, size_text, without_tag
+from .names import domain_of, size_text, without_tag
 from .parse import Problems, mailbox_path
 from .planning import Plan
 
@@ -57,11 +56,7 @@ class _Checker:
         self.after = after
         self.problems = problems
         self.domains = {name: domain for name, domain in after.domains.items() if domain.removed_at is None}
-        self.patterns = {
-            name: [re.compile(rf"(?:{item.pattern})(?:\{DELIMITER}.*)?", re.IGNORECASE) for item in domain.expressions]
-            for name, domain in self.domains.items()
-            if domain.expressions
-        }
+        self.expressive = {name for name, domain in self.domains.items() if domain.expressions}
 
     def run(self) -> None:
         self._check_domains()
@@ -127,11 +122,9 @@ class _Checker:
                 yield f"{path}.expressions[{index}]", expression.destinations
 
     def _check_destinations(self) -> None:
-        mailboxes = self.after.mailboxes
         for path, destinations in self._destinations():
             for destination in destinations:
-                row = mailboxes.get(destination)
-                if (row is None or row[REMOVED_AT] is not None) and "$" not in destination:
+                if not self._is_mailbox(destination):
                     self._check_destination(destination, path)
 
     def _check_destination(self, destination: str, path: str) -> None:
@@ -146,8 +139,14 @@ class _Checker:
             return
         target = self._canonical(destination)
         known = self.after.mailboxes.get(target)
-        if known is None:
-            self.problems.add(path, f"{destination} names no mailbox, alias or expression of {domain.name}")
+        if "$" in target:
+            self.problems.add(
+                path,
+                f"{destination} may name a mailbox that does not exist; write it out, such as alice+$1@{domain.name}",
+            )
+        elif known is None:
+            advice = "" if domain.name not in self.expressive else " (an expression cannot be a destination)"
+            self.problems.add(path, f"{destination} names no mailbox or alias of {domain.name}{advice}")
         elif known[REMOVED_AT] is not None:
             self.problems.add(path, f"the mailbox {destination} has left the directory")
 
@@ -159,55 +158,44 @@ class _Checker:
             return address
         return f"{local}@{domain.alias_of or name}"
 
+    def _is_mailbox(self, address: str) -> bool:
+        row = self.after.mailboxes.get(address)
+        return row is not None and row[REMOVED_AT] is None
+
     def _next(self, address: str) -> tuple[str, ...]:
         """Return where mail to an address goes at once; a mailbox is its own destination, nothing means nowhere."""
         target = self._canonical(address)
-        row = self.after.mailboxes.get(target)
-        if row is not None and row[REMOVED_AT] is None:
+        if self._is_mailbox(target):
             return (target,)
         alias = self.after.aliases.get(target)
-        if alias is not None and alias[ALIAS_REMOVED_AT] is None:
-            return alias[DESTINATIONS]
-        if row is not None:
-            return ()
-        local, _at, name = target.rpartition("@")
-        for index, pattern in enumerate(self.patterns.get(name, ())):
-            if pattern.fullmatch(local):
-                return self.domains[name].expressions[index].destinations
-        return ()
+        return alias[DESTINATIONS] if alias is not None and alias[ALIAS_REMOVED_AT] is None else ()
 
     def _check_loops(self) -> None:
         finished: set[str] = set()
-        mailboxes = self.after.mailboxes
         for address in self.declared.directory.aliases:
             if address not in finished:
-                self._walk(address, finished, mailboxes)
-        for name, domain in self.declared.directory.domains.items():
-            for target in (*domain.catch_all, *(item for rule in domain.expressions for item in rule.destinations)):
-                if "$" not in target and target not in finished:
-                    self._walk(self._canonical(target), finished, mailboxes, self.declared.paths.domains[name])
+                self._walk(address, finished)
 
-    def _walk(self, start: str, finished: set[str], mailboxes: Mapping[str, object], path: str = "") -> None:
+    def _walk(self, start: str, finished: set[str]) -> None:
         """Depth first without recursion, since chains may be long; a node met again on the way is a loop."""
         way: dict[str, Iterator[str]] = {start: iter(self._next(start))}
         while way:
             node = next(reversed(way))
             for step in way[node]:
-                if step in mailboxes or step in finished or "$" in step:
-                    continue
                 target = self._canonical(step)
                 if target in way:
-                    self._report_loop([*list(way)[list(way).index(target) :], target], path)
-                elif target not in finished and target not in mailboxes:
+                    if not self._is_mailbox(target):
+                        self._report_loop([*list(way)[list(way).index(target) :], target], start)
+                elif target not in finished and not self._is_mailbox(target):
                     way[target] = iter(self._next(target))
                     break
             else:
                 finished.add(node)
                 del way[node]
 
-    def _report_loop(self, loop: list[str], path: str) -> None:
+    def _report_loop(self, loop: list[str], start: str) -> None:
         paths = self.declared.paths.aliases
-        where = next((paths[address] for address in loop if address in paths), path)
+        where = next((paths[address] for address in loop if address in paths), paths[start])
         self.problems.add(where, "the aliases form a loop: " + " -> ".join(loop))
 
     # Limits

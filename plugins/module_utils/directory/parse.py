@@ -228,7 +228,7 @@ class Parser:
                 self._hash(hashed, entry, address, f"{path}[{index}]")
             elif "password" in entry:
                 self._password(get("password"), address, f"{path}[{index}].password")
-            if len(entry) > 2:
+            if len(entry) > 1:
                 self._mailbox_extras(entry, f"{path}[{index}]", address, name)
 
     def _mailbox_name(self, entry: Mapping, path: str, domain: str) -> str | None:

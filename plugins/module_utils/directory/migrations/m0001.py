@@ -127,8 +127,8 @@ _HELPER_VIEWS = (
     WHERE alias.removed_at IS NULL AND domain.kind = 'local' AND domain.removed_at IS NULL
         AND NOT EXISTS (SELECT 1 FROM mailbox WHERE mailbox.address = alias.address AND mailbox.removed_at IS NULL)
     """,
-    # One step from an alias, or from '@domain' for a catch-all. Destinations of ours are written canonically: the tag
-    # apart, an alias domain replaced by its target.
+    # One step from an alias, from '@domain' for a catch-all, or from '/domain/position' for an expression. Destinations
+    # of ours are written canonically: the tag apart, an alias domain replaced by its target.
     """
     CREATE VIEW alias_step (address, destination, tag, served) AS
     WITH source (address, destination, at) AS MATERIALIZED (
@@ -136,6 +136,8 @@ _HELPER_VIEWS = (
         FROM served_alias JOIN alias_destination ON alias_destination.alias = served_alias.address
         UNION ALL
         SELECT '@' || domain, destination, instr(destination, '@') FROM domain_catch_all
+        UNION ALL
+        SELECT '/' || domain || '/' || position, destination, instr(destination, '@') FROM domain_expression_destination
     )
     SELECT source.address,
         CASE WHEN served_domain.name IS NULL THEN source.destination
@@ -148,8 +150,7 @@ _HELPER_VIEWS = (
         served_domain.name IS NOT NULL
     FROM source LEFT JOIN served_domain ON served_domain.name = substr(source.destination, source.at + 1)
     """,
-    # Where each alias and catch-all finally leads: to a mailbox that receives, to an address elsewhere, or to one that
-    # an expression has to decide about.
+    # Where each of them finally leads: to a mailbox that receives, or to an address elsewhere.
     """
     CREATE VIEW final_destination (address, destination, keep_extension) AS
     WITH RECURSIVE
@@ -162,23 +163,13 @@ _HELPER_VIEWS = (
         WHERE way.served
     )
     SELECT DISTINCT way.address,
-        CASE way.tag WHEN '' THEN way.destination
+        CASE WHEN way.tag = '' OR NOT way.served THEN way.destination
             ELSE substr(way.destination, 1, instr(way.destination, '@') - 1) || way.tag
                 || substr(way.destination, instr(way.destination, '@')) END,
         mailbox.address IS NOT NULL AND way.tag = ''
     FROM way
     LEFT JOIN mailbox ON way.served AND mailbox.address = way.destination AND mailbox.removed_at IS NULL
-    WHERE NOT way.served
-        OR mailbox.state IN ('active', 'receive-only')
-        OR (
-            mailbox.address IS NULL
-            AND NOT EXISTS (SELECT 1 FROM alias WHERE alias.address = way.destination AND alias.removed_at IS NULL)
-            AND NOT EXISTS (SELECT 1 FROM mailbox AS gone WHERE gone.address = way.destination)
-            AND EXISTS (
-                SELECT 1 FROM domain_expression
-                WHERE domain_expression.domain = substr(way.destination, instr(way.destination, '@') + 1)
-            )
-        )
+    WHERE NOT way.served OR mailbox.state IN ('active', 'receive-only')
     """,
 )
 
@@ -259,10 +250,10 @@ _PUBLIC_VIEWS = (
     # What rules of expressions are written from: once per name of the domain, in order.
     """
     CREATE VIEW postfix_expression (domain, position, pattern, destination) AS
-    SELECT served_domain.name, domain_expression.position, domain_expression.pattern,
-        domain_expression_destination.destination
+    SELECT served_domain.name, domain_expression.position, domain_expression.pattern, final_destination.destination
     FROM domain_expression
-    JOIN domain_expression_destination USING (domain, position)
+    JOIN final_destination
+        ON final_destination.address = '/' || domain_expression.domain || '/' || domain_expression.position
     JOIN served_domain ON served_domain.target = domain_expression.domain
     """,
     """
