@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""``python -m postoffice_directory``: the directory from a shell.
+"""``python -m postoffice_directory.command_line``: the directory from a shell.
 
 apply DATABASE FILE      bring a database to what a YAML or JSON file declares
 publish DATABASE FOLDER  write the copy that Postfix reads
@@ -38,7 +38,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _arguments() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="postoffice_directory", description="The mail directory from a shell.")
+    parser = argparse.ArgumentParser(prog="postoffice_directory.command_line", description="The mail directory from a shell.")
     commands = parser.add_subparsers(required=True)
     command = commands.add_parser("apply", help="bring a database to what a YAML or JSON file declares")
     command.add_argument("database")
