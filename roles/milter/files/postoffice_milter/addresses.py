@@ -26,6 +26,8 @@ _LABEL = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\Z")
 _ENCODED_WORD = re.compile(r"=\?([^?\s]{1,60})\?([bBqQ])\?([^?]*)\?=")
 _BETWEEN_ENCODED_WORDS = re.compile(r"(?<=\?=)[ \t]+(?==\?)")
 _ADDRESS_LIKE = re.compile(r"[^\s<>()\[\]\"',;:@]+@[^\s<>()\[\]\"',;:@]+")
+_LETTERS = frozenset({"Ll", "Lu", "Lo", "Lm", "Mn", "Mc", "Nd"})
+_IN_LABELS = frozenset("-\u00b7\u0375\u05f3\u05f4\u200c\u200d\u30fb")
 _ROUTE = re.compile(r"\A@[^:]*:")
 _QUOTED_LOCAL = re.compile(r'"((?:[^"\\]|\\.)*)"(@.*)')
 _REASONS = {
@@ -107,6 +109,8 @@ def parse_domain(text: str) -> str:
 def _a_label(label: str) -> str:
     if label.isascii():
         return label.lower()
+    if not all(c in _IN_LABELS or unicodedata.category(c) in _LETTERS for c in label):
+        raise AddressError("the part after the @ is not a domain name")
     try:
         return "xn--" + unicodedata.normalize("NFC", label.lower()).encode("punycode").decode("ascii")
     except UnicodeError as error:
@@ -201,6 +205,8 @@ def _mailbox(text: str, start: int) -> tuple[Mailbox, int]:
             return Mailbox(parse_address(text[position + 1 : end]), _readings(" ".join(words))), end + 1
         elif _is_word(character):
             word, position = _word(text, position)
+            if word.startswith(".") and not words:
+                raise AddressError("a name may not begin with a dot")
             if "@" in word:
                 return Mailbox(_bare_address(text, position, word, words)), position
             words.append(word)
