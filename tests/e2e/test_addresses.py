@@ -8,6 +8,7 @@ import pytest
 from mailtest.elsewhere import Elsewhere
 from mailtest.imap import Mailbox
 from mailtest.mail import Outside
+from mailtest.waiting import wait_for
 
 REACHES = [
     # recipient, mailbox, what the deployment needs for it
@@ -26,7 +27,7 @@ REACHES = [
     ),
     pytest.param("alice-shop@example.org", "bob@example.org", id="expression", marks=pytest.mark.needs("expressions")),
     pytest.param(
-        "ask-filer@example.org",
+        "ask-wine@example.org",
         "filer@example.org",
         id="expression with a group",
         marks=pytest.mark.needs("expressions"),
@@ -93,8 +94,14 @@ REACHES = [
 @pytest.mark.parametrize(("recipient", "owner"), REACHES)
 def test_mail_reaches(outside: Outside, mailbox: Callable[[str], Mailbox], recipient: str, owner: str) -> None:
     sent = outside.send(recipient)
-    mailbox(owner).wait_for(sent)
+    wait_for(lambda: mailbox(owner).folders_with(sent), f"mail for {recipient} in {owner}'s mailbox")
     assert len(mailbox(owner).folders_with(sent)) == 1
+
+
+@pytest.mark.needs("tag folders")
+def test_tagged_mail_is_filed_in_the_folder_of_that_name(outside: Outside, mailbox: Callable[[str], Mailbox]) -> None:
+    sent = outside.send("bob+recipes@example.org")
+    assert mailbox("bob@example.org").wait_for(sent, "recipes")
 
 
 @pytest.mark.needs("aliases")

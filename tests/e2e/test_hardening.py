@@ -32,8 +32,8 @@ def main_process(host: Shell, name: str) -> str:
 
 
 def processes(host: Shell, name: str) -> list[str]:
-    group = host.output("systemctl", "show", "--property=ControlGroup", "--value", unit(host, name)).strip()
-    return host.output("cat", f"/sys/fs/cgroup{group}/cgroup.procs").split()
+    running = [line.split() for line in host.output("ps", "-e", "-o", "pid=,unit=").splitlines()]
+    return [process for process, its_unit in running if its_unit == unit(host, name)]
 
 
 def listening(host: Shell) -> Iterator[tuple[str, str, int]]:
@@ -84,6 +84,7 @@ def test_a_daemon_has_its_own_tmp(host: Shell, name: str) -> None:
         host.run("rm", "/tmp/probe-of-the-host")
 
 
+HANDS_ON = {"dovecot"}  # Sieve answers and redirects through sendmail, whose postdrop is set-group-ID
 FORBIDDEN = {  # capability: its number
     "CAP_NET_ADMIN": 12,
     "CAP_SYS_MODULE": 16,
@@ -105,7 +106,7 @@ def test_a_daemon_can_never_gain_the_system_s_powers(host: Shell, name: str) -> 
         bounding = int(re.search(r"CapBnd:\s+([0-9a-f]+)", status)[1], 16)  # type: ignore[index]
         assert [power for power, number in FORBIDDEN.items() if bounding >> number & 1] == []
         assert re.search(r"Seccomp:\s+2", status), "system calls are filtered"
-        assert re.search(r"NoNewPrivs:\s+1", status)
+        assert name in HANDS_ON or re.search(r"NoNewPrivs:\s+1", status)
 
 
 def test_the_milter_runs_as_a_user_of_its_own(host: Shell) -> None:

@@ -46,11 +46,10 @@ def test_port_143_takes_no_password_in_cleartext(deployment: Deployment, alice: 
             login(client, alice)
 
 
-@pytest.mark.parametrize("password", ["wrong", "' OR '1'='1"])
-def test_a_wrong_password_does_not_open(deployment: Deployment, alice: Person, password: str) -> None:
+def test_a_wrong_password_does_not_open(deployment: Deployment, alice: Person) -> None:
     with connect(deployment.port("imaps")) as client:
         with pytest.raises(LoginError):
-            client.login(alice.address, password)
+            client.login(alice.address, "' OR '1'='1")
         client.login(alice.address, alice.password)
 
 

@@ -59,14 +59,14 @@ FORGERIES = {
     ),
     "a name that is the own address": (None, raw('From: "alice@example.org" <bob@example.org>')),
     "a comment that is the own address": (None, raw("From: bob@example.org (alice@example.org)")),
+    "a Resent-From": (None, raw("From: alice@example.org", "Resent-From: bob@example.org")),
     "a folded From": (None, raw("From: alice@example.org,", "\tbob@example.org")),
     "a group": (None, raw("From: us: alice@example.org, bob@example.org;")),
     "a From in capitals": (None, raw("FROM: bob@example.org")),
-    "a space before the colon": (None, raw("From : bob@example.org")),
+    "a space before the colon": (None, raw("Subject: Hello", "From : bob@example.org")),
     "an encoded name": (None, raw("From: =?utf-8?q?alice=40example=2Eorg?= <bob@example.org>")),
     "a source route": (None, raw("From: <@example.org:bob@example.org>")),
     "a quoted local part": (None, raw('From: "bob"@example.org')),
-    "no From at all": (None, raw("Subject: Who am I?")),
     "an empty From": (None, raw("From: ")),
     "a From that is no address": (None, raw("From: somebody")),
 }
@@ -79,6 +79,18 @@ def test_a_forged_header_is_refused(mail_program: Program, alice: Person, servic
         mail_program(alice, service).send("bob@example.org", envelope_sender=envelope_sender, data=data)
     assert refused.value.step == "DATA"
     assert refused.value.reply.code == 550
+
+
+@pytest.mark.parametrize("header", ["Subject: Who am I?", "From : bob@example.org", "From bob@example.org"])
+def test_a_message_without_from_is_given_the_sender_s_own(
+    mail_program: Program, mailbox: Callable[[str], Mailbox], alice: Person, service: str, header: str
+) -> None:
+    """At the very beginning, `From` and a space is the separator of a mailbox file, no header."""
+    identity = message_id()
+    data = f"{header}\r\nMessage-ID: {identity}\r\n\r\nHello.".encode()
+    mail_program(alice, service).send("bob@example.org", data=data)
+    received = mailbox("bob@example.org").wait_for(identity)
+    assert received.get_all("From") == [alice.address]
 
 
 def own(address: str) -> EmailMessage:

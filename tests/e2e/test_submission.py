@@ -42,19 +42,24 @@ def test_the_right_password_opens(deployment: Deployment, alice: Person, service
 
 
 @MECHANISMS
-@pytest.mark.parametrize("password", ["wrong", "' OR '1'='1"])
-def test_a_wrong_password_does_not(
-    deployment: Deployment, alice: Person, service: str, mechanism: str, password: str
-) -> None:
+def test_a_wrong_password_does_not(deployment: Deployment, alice: Person, service: str, mechanism: str) -> None:
     with connect(deployment, service) as dialogue:
-        reply = dialogue.login(Person(alice.address, password), mechanism)
-        assert reply.refused
-        assert dialogue.command(f"MAIL FROM:<{alice.address}>").refused
+        assert dialogue.login(Person(alice.address, "wrong"), mechanism).code == 535
+        assert sends_nothing(dialogue)
         assert dialogue.login(alice).code == 235
 
 
-def test_a_user_who_does_not_exist_is_refused_alike(deployment: Deployment, alice: Person, service: str) -> None:
-    with connect(deployment, service) as dialogue:
+def sends_nothing(dialogue: Dialogue) -> bool:
+    """Whether the server refuses a message, at MAIL or at RCPT, and DATA in any case."""
+    mail = dialogue.command("MAIL FROM:<alice@example.org>")
+    recipient = dialogue.command("RCPT TO:<bob@example.org>")
+    data = dialogue.command("DATA")
+    dialogue.command("RSET")
+    return (mail.refused or recipient.refused) and data.refused
+
+
+def test_a_user_who_does_not_exist_is_refused_alike(deployment: Deployment, alice: Person) -> None:
+    with connect(deployment, "submissions") as dialogue:
         unknown = dialogue.login(Person("nobody-at-all@example.org", "x"))
         wrong = dialogue.login(Person(alice.address, "wrong"))
         assert unknown == wrong
@@ -74,18 +79,12 @@ def test_no_password_is_taken_in_cleartext(deployment: Deployment, alice: Person
         assert "STARTTLS" in dialogue.capabilities
         assert "AUTH" not in dialogue.capabilities
         assert dialogue.login(alice, mechanism).refused
-        assert dialogue.command(f"MAIL FROM:<{alice.address}>").refused
+        assert sends_nothing(dialogue)
 
 
 def test_nothing_is_taken_without_a_password(deployment: Deployment, service: str) -> None:
     with connect(deployment, service) as dialogue:
-        replies = [
-            dialogue.command("MAIL FROM:<alice@example.org>"),
-            dialogue.command("RCPT TO:<bob@example.org>"),
-            dialogue.command("DATA"),
-        ]
-        assert replies[-1].refused
-        assert any(reply.code == 530 for reply in replies)
+        assert sends_nothing(dialogue)
 
 
 def test_an_unknown_local_recipient_is_refused_at_once(mail_program: Program, alice: Person, service: str) -> None:

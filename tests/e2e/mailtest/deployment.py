@@ -69,7 +69,13 @@ class Shell:
     def run(self, *argv: str, stdin: str = "", check: bool = True) -> subprocess.CompletedProcess[str]:
         """Run one program there; with `check`, its failure is the test's."""
         done = subprocess.run(
-            [*self.login, shlex.join(argv)], input=stdin, capture_output=True, text=True, timeout=60, check=False
+            [*self.login, shlex.join(argv)],
+            input=stdin,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=60,
+            check=False,
         )
         if check and done.returncode != 0:
             raise AssertionError(f"{shlex.join(argv)}: exit {done.returncode}\n{done.stdout}{done.stderr}")

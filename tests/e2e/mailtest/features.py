@@ -50,6 +50,7 @@ FEATURES: dict[str, Callable[[Deployment], bool]] = {
     "senders": _address("newsletter@example.org"),
     "sieve scripts": _address("filer@example.org"),
     "smarthost": _variable("postfix_smarthost"),
+    "tag folders": _variable("dovecot_subaddress_folders"),
     "states": _address("former@example.org"),
 }
 
