@@ -38,7 +38,9 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _arguments() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="postoffice_directory.command_line", description="The mail directory from a shell.")
+    parser = argparse.ArgumentParser(
+        prog="postoffice_directory.command_line", description="The mail directory from a shell."
+    )
     commands = parser.add_subparsers(required=True)
     command = commands.add_parser("apply", help="bring a database to what a YAML or JSON file declares")
     command.add_argument("database")
