@@ -110,7 +110,7 @@ fi
 endef
 
 .PHONY: python hosts
-python: $(BUILD)/python.stamp $(BUILD)/farm/ansible_collections/postoffice/mail
+python: $(BUILD)/python.stamp $(BUILD)/farm/ansible_collections/postoffice/mail $(BUILD)/typing/postoffice_directory
 
 hosts: python
 	@$(call debian-packages,$(HOST_PACKAGES))
@@ -137,3 +137,8 @@ $(BUILD)/python.stamp: requirements/dev.txt | $(UV)
 $(BUILD)/farm/ansible_collections/postoffice/mail:
 	@mkdir -p "$(@D)"
 	@ln -sfn ../../../.. "$@"
+
+# On a host the directory library is a package of this name; mypy finds it here.
+$(BUILD)/typing/postoffice_directory:
+	@mkdir -p "$(@D)"
+	@ln -sfn ../../plugins/module_utils/directory "$@"

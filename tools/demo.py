@@ -57,7 +57,7 @@ class Screen:
     def note(self, what: str) -> None:
         """The same where lines cannot be overwritten, so more rarely."""
         if not self.live:
-            print(f"  {'':10} {what}", flush=True)
+            print(f"  {'':10} {what[:58]:58} {time.monotonic() - self.begin:5.1f} s", flush=True)
 
     def done(self, name: str, what: str) -> None:
         start = "\r\033[K" if self.live else ""
@@ -184,7 +184,8 @@ def deploy(screen: Screen) -> None:
                     role = task["role"]
                     screen.note(f"role {role} ...")
             elif (counted := RECAP.match(line)) and not recap:
-                recap = f"{counted['ok']} tasks, {counted['changed']} changed something"
+                changed = f"{counted['changed']} changes" if counted["changed"] != "0" else "nothing to change"
+                recap = f"{counted['ok']} tasks, {changed}"
     if process.returncode != 0:
         tail = LOG.read_text(encoding="utf-8").splitlines()[-40:]
         fail("\n".join([*tail, "", f"The deployment failed; all of it: {LOG.relative_to(CHECKOUT)}"]))

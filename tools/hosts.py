@@ -447,7 +447,7 @@ def describe(scenario: str, hosts: Sequence[Running]) -> None:
     folder = HOSTS / scenario
     secret = folder / "elsewhere.password"
     if not secret.exists():
-        write_private(secret, secrets.token_urlsafe(18))
+        write_private(secret, secrets.token_urlsafe(18))  # for the user of the smarthost
     known = [
         f"{alias(scenario, running.host)} {ensure_key(folder / f'{running.host.name}.hostkey')}" for running in hosts
     ]

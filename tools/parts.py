@@ -56,32 +56,45 @@ class Part:
 
 def programs() -> list[Path]:
     """Folders of roles that hold programs of ours in Python."""
-    return sorted({path.parent for path in CHECKOUT.glob("roles/*/files/**/*.py")})
+    return sorted({path.parent for path in CHECKOUT.glob("roles/*/files/*") if is_python(path)})
+
+
+def is_python(path: Path) -> bool:
+    """Whether it is Python, by its name, as a package, or by its first line."""
+    if path.is_dir():
+        return (path / "__init__.py").exists()
+    with path.open("rb") as file:
+        return path.suffix == ".py" or b"python" in file.readline(80)
+
+
+def typing() -> list[Step]:
+    """mypy over the library, our tools, the end-to-end tests, and the programs of each role with what they import."""
+    library = "ansible_collections.postoffice.mail.plugins"
+    steps = [Step("mypy plugins", ["mypy", "--package", library]), Step("mypy tools", ["mypy", "tools"])]
+    steps.append(Step("mypy tests/e2e", ["mypy", "tests/e2e"], {"MYPYPATH": f"{CHECKOUT}/tests/e2e:{BUILD}/farm"}))
+    for folder in programs():
+        names = [str(path.relative_to(CHECKOUT)) for path in sorted(folder.iterdir()) if is_python(path)]
+        path = f"{folder}:{BUILD}/typing"
+        steps.append(Step(f"mypy {folder.relative_to(CHECKOUT)}", ["mypy", *names], {"MYPYPATH": path}))
+    return steps
 
 
 def lint() -> list[Part]:
     python = sys.executable
-    library = "ansible_collections.postoffice.mail.plugins"
-    commands: dict[str, list[list[str]]] = {
-        "ruff": [["ruff", "check", "."]],
-        "format": [["ruff", "format", "--check", "."]],
-        "mypy": [["mypy", "--package", library], ["mypy", "tools"]],
-        "yamllint": [["yamllint", "--strict", "."]],
-        "changelog": [["antsibull-changelog", "lint"]],
-        "references": [[python, "tools/references.py", "--check"]],
-        "specs": [[python, "tools/specs.py"]],
-        "docs": [["antsibull-docs", "lint-collection-docs", "--plugin-docs", "--validate-collection-refs", "all", "."]],
-        "ansible-lint": [["ansible-lint", "--offline", "--profile", "production", "--nocolor"]],
-        "sanity": [[python, "tools/sanity.py"]],
+    docs = ["antsibull-docs", "lint-collection-docs", "--plugin-docs", "--validate-collection-refs", "all", "."]
+    checks: dict[str, list[Step]] = {
+        "ruff": [Step("ruff check", ["ruff", "check", "."])],
+        "format": [Step("ruff format", ["ruff", "format", "--check", "."])],
+        "mypy": typing(),
+        "yamllint": [Step("yamllint", ["yamllint", "--strict", "."])],
+        "changelog": [Step("antsibull-changelog", ["antsibull-changelog", "lint"])],
+        "references": [Step("references", [python, "tools/references.py", "--check"])],
+        "specs": [Step("specs", [python, "tools/specs.py"])],
+        "docs": [Step("antsibull-docs", docs, folder=FARM)],
+        "ansible-lint": [Step("ansible-lint", ["ansible-lint", "--offline", "--profile", "production"], folder=FARM)],
+        "sanity": [Step("ansible-test sanity", [python, "tools/sanity.py"])],
     }
-    return [
-        Part(
-            f"lint:{name}",
-            [Step(name, command, folder=FARM if name in {"docs", "ansible-lint"} else CHECKOUT) for command in each],
-            f"make lint-{name}",
-        )
-        for name, each in commands.items()
-    ]
+    return [Part(f"lint:{name}", steps, f"make lint-{name}") for name, steps in checks.items()]
 
 
 def pytest(*arguments: str) -> list[str]:
@@ -99,6 +112,7 @@ def scenario(name: str) -> Part:
             Step("clean up", ["molecule", "destroy", "--scenario-name", name]),
             Step("deploy", ["molecule", "test", "--scenario-name", name, "--destroy", "never"]),
             Step("e2e", pytest("tests/e2e"), {"POSTOFFICE_HOST": f"build/{name}.json"}),
+            Step("host", pytest("tests/host"), {"POSTOFFICE_HOST": f"build/{name}.json"}),
             Step("remove", ["molecule", "destroy", "--scenario-name", name]),
         ],
         f"make test-host SCENARIO={name}",
