@@ -46,7 +46,7 @@ def make(path: Path, key_path: Path, names: list[str], run: Run) -> None:
 
     Raises OSError with what openssl said.
     """
-    for folder in {path.parent, key_path.parent}:
+    for folder in (path.parent, key_path.parent):
         folder.mkdir(mode=0o755, parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=key_path.parent) as folder_name:
         new, new_key = Path(folder_name, "certificate"), Path(folder_name, "key")

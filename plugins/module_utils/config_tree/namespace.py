@@ -95,7 +95,7 @@ def _fork(job: _Job) -> tuple[bytes, int]:
     os.close(writer)
     with os.fdopen(reader, "rb") as stream:
         answer = stream.read()
-    _, status = os.waitpid(child, 0)
+    status = os.waitpid(child, 0)[1]
     return answer, status
 
 

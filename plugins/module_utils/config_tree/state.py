@@ -143,8 +143,8 @@ class Store:
 
     def _root_ids(self) -> tuple[int, int]:
         uid, gid = self.host.uid("root"), self.host.gid("root")
-        assert uid is not None
-        assert gid is not None
+        if uid is None or gid is None:
+            raise AssertionError("every host has a user and a group root")
         return uid, gid
 
     def _read(self, name: str) -> dict[str, Any] | None:

@@ -163,14 +163,14 @@ def without_tag(address: str) -> str:
 
 def size(value: object) -> int:
     """Return a size in bytes: ``5G``, ``500M``, ``0`` for no limit.  Units are powers of 1024."""
-    if value == 0 and type(value) is int:
+    if value == 0 and isinstance(value, int) and not isinstance(value, bool):
         return 0
-    if type(value) is str:
+    if isinstance(value, str):
         match = _SIZE.fullmatch(value.strip())
         if match is None:
             raise ValueError(f"{value!r} is not a size; write 5G, 500M, or 0 for no limit")
         size_in_bytes = round(float(match[1]) * _UNITS[match[2].upper()])
-    elif type(value) is int:
+    elif isinstance(value, int) and not isinstance(value, bool):
         size_in_bytes = value
     else:
         raise ValueError(f"is {kind(value)}; write a size such as 5G, 500M, or 0 for no limit")

@@ -195,13 +195,13 @@ class Parser:
         longest = min(longest, names.LOCAL_PART_LIMIT)
         sizes, default = self._sizes, domain.default_quota
         for index, entry in enumerate(entries):
-            if type(entry) is not dict or not entry.keys() <= _MAILBOX_KEYS:
+            if not isinstance(entry, dict) or not entry.keys() <= _MAILBOX_KEYS:
                 entry = self._mapping(entry, f"{path}[{index}]", _MAILBOX_KEYS)
                 if entry is None:
                     continue
             get = entry.get
             local = get("name")
-            if type(local) is not str or len(local) > longest or plain(local) is None:
+            if not isinstance(local, str) or len(local) > longest or plain(local) is None:
                 local = self._mailbox_name(entry, f"{path}[{index}]", name)
                 if local is None:
                     continue
@@ -211,17 +211,19 @@ class Parser:
                 continue
             display_name = ""
             if shown := get("display_name"):
-                if type(shown) is str and len(shown) <= 200 and shown.isprintable():
+                if isinstance(shown, str) and len(shown) <= 200 and shown.isprintable():
                     display_name = shown
                 else:
                     display_name = self._display_name(shown, f"{path}[{index}].display_name")
             quota = default
             if (size := get("quota")) is not None:
                 quota = (
-                    sizes[size] if type(size) is str and size in sizes else self._quota(size, f"{path}[{index}].quota")
+                    sizes[size]
+                    if isinstance(size, str) and size in sizes
+                    else self._quota(size, f"{path}[{index}].quota")
                 )
             state = get("state", "active")
-            if type(state) is not str or state not in _STATES:
+            if not isinstance(state, str) or state not in _STATES:
                 state = self._state(state, f"{path}[{index}].state")
             rows[address] = (address, display_name, quota, state, by, None)
             if (hashed := get("password_hash")) is not None:
@@ -255,21 +257,21 @@ class Parser:
 
     def _quota(self, value: object, path: str) -> int:
         quota = self._size(value, path)
-        if quota is not None and type(value) is str:
+        if quota is not None and isinstance(value, str):
             self._sizes[value] = quota
         return quota or 0
 
     def _state(self, value: object, path: str) -> str:
         if value is not None:
-            advice = _QUOTE if type(value) is bool else "choose one of " + ", ".join(STATES)
-            shown = repr(value) if type(value) is str else names.kind(value)
+            advice = _QUOTE if isinstance(value, bool) else "choose one of " + ", ".join(STATES)
+            shown = repr(value) if isinstance(value, str) else names.kind(value)
             self.problems.add(path, f"{shown} is no state; {advice}")
         return "active"
 
     def _hash(self, value: object, entry: Mapping, address: str, path: str) -> None:
         if entry.get("password") is not None:
             self.problems.add(path, "has both password and password_hash; keep one")
-        if type(value) is not str:
+        if not isinstance(value, str):
             self.problems.add(f"{path}.password_hash", f"is {names.kind(value)}; it must be text, {_QUOTE}")
             return
         try:
@@ -278,7 +280,7 @@ class Parser:
             self.problems.add(f"{path}.password_hash", str(error))
 
     def _password(self, value: object, address: str, path: str) -> None:
-        if type(value) is not str:
+        if not isinstance(value, str):
             advice = "leave it out, or write a password" if value is None else f"a password is text, {_QUOTE}"
             self.problems.add(path, f"is {names.kind(value)}; {advice}")
             return
@@ -336,7 +338,7 @@ class Parser:
     # Values of any kind
 
     def _mapping(self, value: object, path: str, allowed: frozenset[str]) -> Mapping | None:
-        if type(value) is not dict:
+        if not isinstance(value, dict):
             self.problems.add(path, f"is {names.kind(value)}; a mapping with the keys {_listed(allowed)} is wanted")
             return None
         for key in value.keys() - allowed:
@@ -346,13 +348,13 @@ class Parser:
     def _list(self, value: object, path: str) -> list[object]:
         if value is None:
             return []
-        if type(value) is not list:
+        if not isinstance(value, list):
             self.problems.add(path, f"is {names.kind(value)}; a list is wanted")
             return []
         return value
 
     def _text(self, value: object, path: str) -> str | None:
-        if type(value) is str:
+        if isinstance(value, str):
             return value
         self.problems.add(path, f"is {names.kind(value)}; text is wanted" + ("" if value is None else f", {_QUOTE}"))
         return None
@@ -381,7 +383,7 @@ class Parser:
 
     def _addresses(self, value: object, path: str, reader: Reader) -> tuple[str, ...]:
         """Read one address or a list of them; the result is sorted and each occurs once."""
-        if type(value) is str:
+        if isinstance(value, str):
             value = [value]
         found: dict[str, int] = {}
         for index, item in enumerate(self._list(value, path)):
@@ -407,9 +409,9 @@ class Parser:
         value = entry.get(key)
         if value is None:
             return default
-        if type(value) is str and value.isascii() and value.isdigit():
+        if isinstance(value, str) and value.isascii() and value.isdigit():
             value = int(value)
-        if type(value) is not int or not least <= value <= most:
+        if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= most:
             self.problems.add(f"{path}.{key}", f"must be a whole number from {least} to {most}")
             return default
         return value

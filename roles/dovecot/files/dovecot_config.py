@@ -153,11 +153,8 @@ def check_programs(configuration: Block, protocols: Iterable[str], folder: str) 
         words = service.values.get("executable", "").split()
         if not name.startswith("service ") or not words or service.values.get("protocol", "") not in served:
             continue
-        program = (
-            next(word for word in [*words[1:], words[0]] if not word.startswith("-"))
-            if words[0] == "script"
-            else words[0]
-        )
+        arguments = [word for word in words[1:] if not word.startswith("-")]
+        program = arguments[0] if words[0] == "script" and arguments else words[0]
         if not os.access(Path(folder, program), os.X_OK):
             yield f"{name} / executable = {' '.join(words)}: {program} is not there or cannot be run"
 

@@ -80,11 +80,11 @@ class MilterClient:
         code, payload = self._receive()
         if code != b"O" or len(payload) < 12:
             raise MilterError(f"the milter answered {code!r} to the option negotiation")
-        _, actions, steps = struct.unpack("!III", payload[:12])
+        actions, steps = struct.unpack("!II", payload[4:12])
         macros = {}
         rest = payload[12:]
         while len(rest) > 4:
-            names, _, following = rest[4:].partition(b"\0")
+            names, _end, following = rest[4:].partition(b"\0")
             macros[struct.unpack("!I", rest[:4])[0]] = names.decode()
             rest = following
         return actions, steps, macros

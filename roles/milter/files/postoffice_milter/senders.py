@@ -53,7 +53,7 @@ def claims(headers: list[tuple[str, bytes]]) -> list[tuple[str, Mailbox]]:
     for key, value in fields:
         if b"\0" in value or b"\r" in value.replace(b"\r\n", b"") or not key.isprintable():
             raise FieldError("5.6.0", "The header contains a control character")
-    present = [key for key, _ in fields if key in FIELDS]
+    present = [key for key, _value in fields if key in FIELDS]
     for key in ONCE:
         if present.count(key) > 1:
             raise FieldError("5.6.0", f"More than one {FIELDS[key]} field (RFC 5322 section 3.6)")

@@ -93,7 +93,7 @@ class Session:
 def announced_size(parameters: Sequence[str]) -> int:
     """Return the size that the client announced in MAIL (RFC 1870), 0 when it did not."""
     for parameter in parameters:
-        name, _, value = parameter.partition("=")
+        name, _equals, value = parameter.partition("=")
         if name.upper() == "SIZE" and value.isascii() and value.isdigit():
             return int(value[:20])
     return 0
