@@ -193,9 +193,9 @@ def read_settings(places: Places) -> tuple[list[Setting], list[str]]:
         if answer.status and not answer.errors:
             complaints.append(f"postconf {option} ended with status {answer.status}")
         for line in answer.output.splitlines():
-            name, _, value = line.partition(" = ") if " = " in line else line.partition(" =")
+            name, _equals, value = line.partition(" = ") if " = " in line else line.partition(" =")
             if option == "-Px":
-                service, _, name = name.rpartition("/")
+                service, _slash, name = name.rpartition("/")
                 settings.append(Setting(name, value.strip(), places.of_service(service)))
             else:
                 settings.append(Setting(name, value.strip(), places.of_parameter(name)))
@@ -390,7 +390,7 @@ def check_services(places: Places, settings: list[Setting], programs: Path, find
         names.setdefault(fields[1], set()).add(fields[0])
         if not (programs / fields[7]).is_file():
             findings.add(place, fields[0], f"{fields[7]} is no program of Postfix")
-    declared = [tuple(line.split()[:2]) for _, line in places.master]
+    declared = [tuple(line.split()[:2]) for _number, line in places.master]
     for service in sorted({entry for entry in declared if declared.count(entry) > 1}):
         findings.add(places.of_service("/".join(service)), service[0], "is there twice")
     for setting in settings:
