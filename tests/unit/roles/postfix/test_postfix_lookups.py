@@ -1,0 +1,308 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The SQL that Postfix asks the directory with, and its tables of expressions."""
+
+from __future__ import annotations
+
+import re
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from typing import Any
+
+import pytest
+from role_templates import render
+
+DIRECTORY = """
+CREATE TABLE postfix_domain (name, class, nexthop);
+CREATE TABLE postfix_alias (address, destination, keep_extension);
+CREATE TABLE postfix_catch_all (domain, destination);
+CREATE TABLE postfix_refused_recipient (address, reply);
+CREATE TABLE postfix_mailbox (address);
+CREATE TABLE postfix_sender (address, login);
+CREATE TABLE postfix_relay_recipient (address);
+INSERT INTO postfix_domain VALUES ('example.org', 'local', ''), ('example.net', 'local', ''),
+    ('relay.example', 'relay', '[192.0.2.7]:25'), ('mx.example', 'relay', '');
+INSERT INTO postfix_mailbox VALUES ('alice@example.org'), ('o''hara@example.org');
+INSERT INTO postfix_alias VALUES ('alice@example.org', 'alice@example.org', 1),
+    ('o''hara@example.org', 'o''hara@example.org', 1),
+    ('sales@example.org', 'alice@example.org', 1), ('sales@example.org', 'bob@partner.example', 0);
+INSERT INTO postfix_catch_all VALUES ('example.org', 'alice@example.org');
+INSERT INTO postfix_refused_recipient VALUES ('off@example.org', '550 5.2.1 mailbox disabled');
+INSERT INTO postfix_sender VALUES ('alice@example.org', 'alice@example.org'),
+    ('alice@example.org', 'carol@example.org'), ('@example.net', 'alice@example.org'),
+    ('news@example.net', 'carol@example.org');
+INSERT INTO postfix_relay_recipient VALUES ('carol@relay.example'), ('@mx.example');
+"""
+Ask = Callable[..., list[str]]
+
+
+@pytest.fixture
+def ask() -> Iterator[Ask]:
+    """Ask as Postfix does: keys folded and quoted, no query without a domain where the domain is wanted."""
+    with closing(sqlite3.connect(":memory:")) as database:
+        database.executescript(DIRECTORY)
+
+        def lookup(name: str, key: str, **variables: Any) -> list[str]:
+            definition = render(
+                f"etc/postfix/sqlite/{name}.cf.j2",
+                postfix_directory="/lookup.sqlite3",
+                postfix_root_mail_to="root@example.org",
+                **variables,
+            )
+            query = re.search(r"^query = (.*?)(?=^\S|\Z)", definition, re.MULTILINE | re.DOTALL)
+            assert query is not None
+            local, _, domain = key.lower().rpartition("@")
+            if "%d" in query[1] and not (local and domain):
+                return []
+            parts = {"u": local or key.lower(), "d": domain, "s": key.lower(), "%": "%"}
+            sql = re.sub(r"%([uds%])", lambda found: parts[found[1]].replace("'", "''"), query[1])
+            return [row[0] for row in database.execute(sql)]
+
+        yield lookup
+
+
+@pytest.mark.parametrize(
+    ("key", "destinations"),
+    [
+        ("alice@example.org", ["alice@example.org"]),
+        ("Alice+Tag@example.org", ["alice+tag@example.org"]),
+        ("alice+a+b@example.org", ["alice+a+b@example.org"]),
+        ("sales+x@example.org", ["alice+x@example.org", "bob@partner.example"]),
+        ("o'hara+x@example.org", ["o'hara+x@example.org"]),
+        ("nobody@example.org", []),
+        ("+x@example.org", []),
+        ("alice", []),
+        ("@example.org", []),
+    ],
+)
+def test_aliases_strip_the_tag_and_give_it_back(ask: Ask, key: str, destinations: list[str]) -> None:
+    assert sorted(ask("aliases", key)) == sorted(destinations)
+
+
+def test_without_a_delimiter_a_plus_is_a_letter(ask: Ask) -> None:
+    assert ask("aliases", "alice+x@example.org", postfix_recipient_delimiter="") == []
+    assert ask("aliases", "alice@example.org", postfix_recipient_delimiter="") == ["alice@example.org"]
+
+
+def test_another_delimiter_is_heeded(ask: Ask) -> None:
+    assert ask("aliases", "alice-x@example.org", postfix_recipient_delimiter="-") == ["alice-x@example.org"]
+
+
+def test_the_catch_all_takes_whatever_has_a_local_part(ask: Ask) -> None:
+    assert ask("catch_all", "anybody@example.org") == ["alice@example.org"]
+    assert ask("catch_all", "anybody@example.net") == []
+
+
+def test_domains_are_of_one_class(ask: Ask) -> None:
+    assert ask("domains", "example.org") == ["example.org"]
+    assert ask("domains", "relay.example") == []
+    assert ask("relay_domains", "relay.example") == ["relay.example"]
+    assert ask("relay_domains", "example.org") == []
+    assert ask("relay_transports", "relay.example") == ["relay:[192.0.2.7]:25"]
+    assert ask("relay_transports", "mx.example") == []
+
+
+def test_a_host_name_that_is_a_mail_domain_is_left_to_the_directory(ask: Ask) -> None:
+    assert ask("host_domains", "mail.example.org") == ["mail.example.org"]
+    assert ask("host_domains", "other.example.org") == []
+    assert ask("host_domains", "example.org", postfix_hostname="example.org") == []
+    assert ask("system_users", "www-data@mail.example.org") == ["root@example.org"]
+    assert ask("system_users", "www-data@example.org", postfix_hostname="example.org") == []
+
+
+def test_mailboxes_and_refused_recipients_ignore_the_tag(ask: Ask) -> None:
+    assert ask("mailboxes", "alice+x@example.org") == ["alice@example.org"]
+    assert ask("mailboxes", "sales@example.org") == []
+    assert ask("refused_recipients", "off+x@example.org") == ["550 5.2.1 mailbox disabled"]
+    assert ask("refused_recipients", "alice@example.org") == []
+
+
+def test_senders_are_owners_and_those_granted_the_domain(ask: Ask) -> None:
+    assert sorted(ask("senders", "alice+x@example.org")) == ["alice@example.org", "carol@example.org"]
+    assert ask("senders", "any@example.net") == ["alice@example.org"]
+    assert sorted(ask("senders", "news@example.net")) == ["alice@example.org", "carol@example.org"]
+    assert ask("senders", "any@example.org") == []
+
+
+def test_relay_recipients_are_addresses_or_whole_domains(ask: Ask) -> None:
+    assert ask("relay_recipients", "carol+x@relay.example") == ["carol@relay.example"]
+    assert ask("relay_recipients", "dave@relay.example") == []
+    assert ask("relay_recipients", "any@mx.example") == ["@mx.example"]
+
+
+def test_role_addresses_exist_in_local_domains_only(ask: Ask) -> None:
+    assert ask("role_addresses", "postmaster@example.net") == ["root@example.org"]
+    assert ask("role_addresses", "abuse@example.org") == ["root@example.org"]
+    assert ask("role_addresses", "sales@example.org") == []
+    assert ask("role_addresses", "postmaster@relay.example") == []
+
+
+def pcre(template: str, line: str, **variables: Any) -> str | None:
+    """Return what the first matching row of a table says, as Postfix does: case ignored, a dot matches all."""
+    for row in render(template, **variables).splitlines():
+        if row.startswith("/"):
+            pattern, _, result = row[1:].rpartition("/ ")
+            found = re.search(pattern, line, re.IGNORECASE | re.DOTALL)
+            if found:
+                return found.expand(re.sub(r"\$(\d)", r"\\\1", result))
+    return None
+
+
+HEADERS = "etc/postfix/tables/submission_headers.pcre.j2"
+RECEIVED = """Received: from laptop.home (unknown [203.0.113.9])
+\t(using TLSv1.3 with cipher TLS_AES_256_GCM_SHA384 (256/256 bits)
+\t key-exchange X25519 server-signature ECDSA (prime256v1) server-digest SHA256)
+\t(No client certificate requested)
+\tby mail.example.org (Postfix) with ESMTPSA id 2BE58182913{recipient}; Sun, 22 Nov 2026 15:32:12 +0000 (UTC)"""
+
+
+@pytest.mark.parametrize("recipient", ["", "\n\tfor <bob@example.org>"])
+def test_the_own_received_header_keeps_host_id_and_time_only(recipient: str) -> None:
+    assert pcre(HEADERS, RECEIVED.format(recipient=recipient)) == (
+        "REPLACE Received: by mail.example.org (Postfix) id 2BE58182913; Sun, 22 Nov 2026 15:32:12 +0000 (UTC)"
+    )
+
+
+@pytest.mark.parametrize(
+    ("header", "removed"),
+    [
+        ("Received: from phone by laptop.home with ESMTPSA id 1; today", True),
+        ("X-Originating-IP: [192.168.1.5]", True),
+        ("user-agent: Mutt", True),
+        ("X-Mailer: Thing\n\tmore of it", True),
+        ("X-Mailer-Daemon: no", False),
+        ("Subject: User-Agent: and X-Mailer:", False),
+    ],
+)
+def test_traces_of_the_client_go_and_nothing_else(header: str, removed: bool) -> None:
+    assert pcre(HEADERS, header) == ("IGNORE" if removed else None)
+
+
+def test_software_goes_from_the_comment_of_mime_version() -> None:
+    table = "etc/postfix/tables/submission_mime_headers.pcre.j2"
+    assert pcre(table, "MIME-Version: 1.0 (Mac OS X Mail 16.0)") == "REPLACE MIME-Version: 1.0"
+    assert pcre(table, "MIME-Version: 1.0") is None
+
+
+def test_alone_a_login_sends_as_itself_with_any_tag() -> None:
+    table = "etc/postfix/tables/sender_is_login.pcre.j2"
+    assert pcre(table, "alice@example.org") == "alice@example.org"
+    assert pcre(table, "alice+news@example.org") == "alice@example.org"
+    assert pcre(table, "alice.b@example.org", postfix_recipient_delimiter=".") == "alice@example.org"
+    assert pcre(table, "alice+news@example.org", postfix_recipient_delimiter="") == "alice+news@example.org"
+
+
+def test_addresses_beyond_ascii_are_refused() -> None:
+    table = "etc/postfix/tables/addresses.pcre.j2"
+    assert (pcre(table, "ülk@example.org") or "").startswith("553 5.6.7")
+    assert pcre(table, "alice@example.org") is None
+
+
+SMARTHOSTS: dict[str, Any] = {
+    "postfix_smarthost": {"host": "out.example", "username": "me", "password": "a:b c"},
+    "postfix_sender_smarthosts": {
+        "example.net": {"host": "out.example", "port": 465, "username": "net", "password": "p", "tls": "encrypt"},
+        "alice@example.org": {"host": "open.example", "port": 25, "tls": "may"},
+    },
+}
+
+
+def rows(name: str, **variables: Any) -> list[str]:
+    text = render(f"etc/postfix/tables/{name}.j2", **variables)
+    return [line for line in text.splitlines() if not line.startswith("#")]
+
+
+def test_smarthosts_have_a_login_a_policy_and_a_route_each() -> None:
+    assert rows("smarthost_logins", **SMARTHOSTS) == ["[out.example]:587 me:a:b c", "@example.net net:p"]
+    assert rows("smarthost_tls", **SMARTHOSTS) == [
+        "[open.example]:25 may",
+        "[out.example]:465 encrypt",
+        "[out.example]:587 secure match=nexthop",
+    ]
+    assert rows("sender_smarthosts", **SMARTHOSTS) == [
+        "alice@example.org smarthost:[open.example]:25",
+        "@example.net smarthost-tls:[out.example]:465",
+    ]
+
+
+def test_host_aliases_have_short_and_full_names_and_own_aliases_win() -> None:
+    table = rows("host_aliases", postfix_root_mail_to="op@example.org", postfix_local_aliases={"root": "x@example.org"})
+    assert "root x@example.org" in table
+    assert "root@mail.example.org x@example.org" in table
+    assert "postmaster@localhost op@example.org" in table
+
+
+MAIN = "etc/postfix/main.cf.j2"
+ALONE: dict[str, Any] = {"postfix_certificate": "/c.pem", "postfix_certificate_key": "/k.pem"}
+
+
+def settings(text: str) -> dict[str, str]:
+    lines = [line.partition(" =") for line in text.splitlines() if line and not line.startswith("#")]
+    assert len({name for name, _, _ in lines}) == len(lines), "a parameter is set twice"
+    return {name: value.strip() for name, _, value in lines}
+
+
+def test_every_parameter_is_set_once_whatever_is_asked_for() -> None:
+    everything = (
+        ALONE
+        | SMARTHOSTS
+        | {
+            "postfix_directory": "/d",
+            "postfix_expressions": "/e",
+            "postfix_sasl_socket": "/s",
+            "postfix_root_mail_to": "op@example.org",
+            "postfix_tls_policies": {"a.example": "none"},
+            "postfix_settings": {
+                "myhostname": "x.example.org",
+                "smtpd_milters": ["inet:a:1", "inet:b:2"],
+                "biff": True,
+                "extra": 3,
+            },
+        }
+    )
+    parsed = settings(render(MAIN, **everything))
+    assert parsed["myhostname"] == "x.example.org"
+    assert parsed["smtpd_milters"] == "inet:a:1, inet:b:2"
+    assert parsed["biff"] == "yes"
+    assert parsed["extra"] == "3"
+    assert set(settings(render(MAIN, **ALONE))) < set(parsed)
+
+
+def test_every_proxied_table_is_named_for_proxymap() -> None:
+    parsed = settings(
+        render(MAIN, **ALONE, postfix_directory="/d", postfix_sasl_socket="/s", postfix_root_mail_to="a@b.example")
+    )
+    named = set(parsed.pop("proxy_read_maps").split(", "))
+    assert {table for value in parsed.values() for table in re.findall(r"proxy:[^,\s]+", value)} == named
+
+
+def test_aliases_come_before_expressions_and_the_catch_all_last() -> None:
+    parsed = settings(
+        render(MAIN, **ALONE, postfix_directory="/d", postfix_expressions="/e", postfix_root_mail_to="a@b.example")
+    )
+    assert [name.rpartition("/")[2] for name in parsed["virtual_alias_maps"].split(", ")] == [
+        "aliases.cf", "e", "catch_all.cf", "role_addresses.cf", "host_aliases",
+    ]  # fmt: skip
+
+
+def test_recipients_are_refused_before_policy_services_are_asked() -> None:
+    parsed = settings(render(MAIN, **ALONE, postfix_directory="/d", postfix_wired_policy_services=["unix:/q"]))
+    assert parsed["smtpd_recipient_restrictions"].endswith("reject_unlisted_recipient, check_policy_service unix:/q")
+    assert "permit" not in parsed["smtpd_relay_restrictions"]
+
+
+def test_no_line_of_the_services_is_indented_by_mistake() -> None:
+    text = render(
+        "etc/postfix/master.cf.j2", postfix_sasl_socket="/s", postfix_root_mail_to="a@b.example", **SMARTHOSTS
+    )
+    assert all(line.startswith("    -o ") for line in text.splitlines() if line.startswith(" "))
+    services = [line.split() for line in text.splitlines() if line and line[0] not in " #"]
+    assert all(len(service) == 8 and service[4] == "n" for service in services)
+    assert [service[0] for service in services if service[1] == "inet"] == ["25", "587", "465"]
+
+
+def test_the_unit_of_the_older_release_is_mended_before_it_starts() -> None:
+    template = "etc/systemd/system/postfix.service.d/postoffice.conf.j2"
+    older = {"versions": {"postfix": "3.7.11"}, "missing": []}
+    assert "ExecStartPre=+/usr/sbin/postfix check" in render(template, __postfix_packages=older)
+    assert "ExecStartPre" not in render(template)
