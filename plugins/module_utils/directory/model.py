@@ -85,7 +85,7 @@ class Paths:
 
     domains: dict[str, str] = field(default_factory=dict)
     aliases: dict[str, str] = field(default_factory=dict)
-    mailbox_lists: dict[str, tuple[str, list[object]]] = field(default_factory=dict)
+    mailbox_lists: dict[str, tuple[str, list[object]]] = field(default_factory=dict, repr=False)
     """domain -> path of its list, and the list as the user wrote it"""
 
 

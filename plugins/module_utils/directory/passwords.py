@@ -61,7 +61,7 @@ _DIGESTS = {
 _ENCODINGS = ("", ".B64", ".BASE64", ".HEX")
 
 _GONE = "Dovecot 2.4 no longer verifies it because it is broken; set a new password"
-_SHARED_SECRET = "it is a secret that logs in as it is, not a hash; set a new password"
+_SHARED_SECRET = "what is stored logs in as it is, so it is not a hash; set a new password"
 _CLEAR = "it is the password itself; give it as `password`, it is then hashed"
 _REFUSED = {
     **dict.fromkeys(("MD5-CRYPT", "PLAIN-MD5", "SMD5", "LDAP-MD5", "DES-CRYPT", "HMAC-MD5", "MD5"), _GONE),

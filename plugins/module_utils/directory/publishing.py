@@ -93,7 +93,8 @@ def _publish_once(settings: Settings) -> Published:
         expressions = _HEADER + "".join(f"{line}\n" for line in expression_rules(copy))
         temporary = os.path.join(settings.folder, f".{LOOKUP_FILE}.new")
         stamp = _write_lookup(copy, temporary, expressions)
-    written = stamp != published_stamp(lookup)
+    complete = os.path.exists(os.path.join(settings.folder, EXPRESSIONS_FILE))
+    written = not complete or stamp != published_stamp(lookup)
     if written:
         _write_file(settings, EXPRESSIONS_FILE, expressions)
         _put(settings, temporary, lookup)

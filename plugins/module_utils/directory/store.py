@@ -133,6 +133,7 @@ def in_memory(connection: sqlite3.Connection | None = None) -> Iterator[sqlite3.
     with closing(sqlite3.connect(":memory:", isolation_level=None)) as copy:
         if connection is not None:
             connection.backup(copy)
+        copy.execute("PRAGMA foreign_keys = on").close()
         migrate(copy)
         yield copy
 

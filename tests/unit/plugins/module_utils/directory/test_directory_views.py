@@ -237,7 +237,7 @@ def structures(draw: st.DrawFn) -> list[dict[str, Any]]:
     return domains
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much])
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much])
 @given(structures())
 def test_the_tables_say_what_the_rules_say(structure: list[dict[str, Any]]) -> None:
     try:
