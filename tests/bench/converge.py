@@ -47,7 +47,7 @@ def playbook(scenario: str, path: str) -> list[str]:
 def unchanged(argv: Sequence[str]) -> float:
     """The median of several runs, none of which changed anything."""
     times = []
-    for _ in range(REPEATS):
+    for _unused in range(REPEATS):
         spent, output = seconds(argv)
         if "changed=0 " not in output:
             sys.exit(f"this was to change nothing:\n{output}")
@@ -64,10 +64,10 @@ def measure(suite: str, ping: str) -> list[Row]:
     for scenario in (ours, plain):
         run([sys.executable, "tools/hosts.py", "up", scenario, f"--suite={suite}"])
     before = set(run(on(ours, *MANUAL)).split())
-    first, _ = seconds(playbook(ours, "playbooks/site.yml"))
+    first, _unused = seconds(playbook(ours, "playbooks/site.yml"))
     packages = sorted(set(run(on(ours, *MANUAL)).split()) - before)
     apt = ["env", "DEBIAN_FRONTEND=noninteractive", "apt-get", "-y", "--no-install-recommends", "install", *packages]
-    apt_only, _ = seconds(on(plain, *apt))
+    apt_only, _unused = seconds(on(plain, *apt))
     second = unchanged(playbook(ours, "playbooks/site.yml"))
     pinged = unchanged(playbook(ours, ping))
     for scenario in (ours, plain):

@@ -39,14 +39,14 @@ def processes(host: Shell, name: str) -> list[str]:
 def listening(host: Shell) -> Iterator[tuple[str, str, int]]:
     for line in host.output("ss", "--no-header", "--listening", "--numeric", "--tcp", "--udp").splitlines():
         fields = line.split()
-        address, _, port = fields[4].rpartition(":")
+        address, _unused, port = fields[4].rpartition(":")
         yield fields[0], address, int(port)
 
 
 def test_nothing_listens_that_need_not(host: Shell, deployment: Deployment) -> None:
     wanted = MAIL | SSH | (POP3 if deployment.variables.get("dovecot_pop3") else set())
     sockets = set(listening(host))
-    assert {port for protocol, _, port in sockets if protocol == "tcp"} == wanted
+    assert {port for protocol, _unused, port in sockets if protocol == "tcp"} == wanted
     assert {(address, port) for protocol, address, port in sockets if protocol == "udp"} == set()
 
 

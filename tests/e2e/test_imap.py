@@ -103,7 +103,7 @@ def test_people_see_their_own_mail_only(
 
 
 def test_the_usual_folders_are_there(client: imapclient.IMAPClient) -> None:
-    uses = {flag for flags, _, _ in client.list_folders() for flag in flags}
+    uses = {flag for flags, _unused, _unused in client.list_folders() for flag in flags}
     assert {rb"\Drafts", rb"\Sent", rb"\Junk", rb"\Trash", rb"\Archive"} <= uses
     assert client.has_capability("SPECIAL-USE")
 
@@ -114,7 +114,7 @@ def test_folders_have_names_in_any_language(client: imapclient.IMAPClient, name:
     client.create_folder(name)
     try:
         client.append(name, message.as_bytes())
-        assert name in [folder for _, _, folder in client.list_folders()]
+        assert name in [folder for _unused, _unused, folder in client.list_folders()]
         assert client.select_folder(name)[b"EXISTS"] == 1
         client.rename_folder(name, f"{name} 2")
         client.rename_folder(f"{name} 2", name)

@@ -67,7 +67,7 @@ def test_a_password_that_comes_in_cleartext_opens_nothing(deployment: Deployment
         stream.readline()
         stream.write(f"USER {alice.address}\r\nPASS {alice.password}\r\nSTAT\r\n".encode())
         stream.flush()
-        assert [stream.readline()[:4] for _ in range(3)] == [b"-ERR"] * 3
+        assert [stream.readline()[:4] for _unused in range(3)] == [b"-ERR"] * 3
 
 
 def test_port_110_opens_after_stls(deployment: Deployment, alice: Person) -> None:

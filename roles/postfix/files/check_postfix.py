@@ -424,7 +424,7 @@ def check(before_installation: bool) -> Findings:
     )
     defaults = {}
     for line in run(POSTCONF, "-d").output.splitlines():
-        name, _, value = line.partition(" =")
+        name, _unused, value = line.partition(" =")
         defaults[name] = value.strip()
     settings, complaints = read_settings(places)
     values = {setting.name: setting.value for setting in settings if setting.place.startswith("main.cf")}

@@ -83,7 +83,7 @@ def main() -> int:
     if options.submission:
         probes += [(587, probe_submission), (465, probe_submissions)]
     for port, probe in probes:
-        for _ in range(SESSIONS):
+        for _unused in range(SESSIONS):
             try:
                 probe(options.address, port)
             except (OSError, smtplib.SMTPException, NotServingError) as error:

@@ -28,7 +28,7 @@ class Endpoint:
     @classmethod
     def parse(cls, text: str) -> Endpoint:
         """From `192.0.2.1:25` or `[2001:db8::1]:25`."""
-        host, _, port = text.rpartition(":")
+        host, _unused, port = text.rpartition(":")
         return cls(host.strip("[]"), int(port))
 
     def __str__(self) -> str:

@@ -20,7 +20,7 @@ def _names(domain: Domain) -> Iterator[str]:
 
 
 def _address(address: str) -> Callable[[Deployment], bool]:
-    local, _, name = address.partition("@")
+    local, _unused, name = address.partition("@")
     return lambda deployment: any(domain["name"] == name and local in _names(domain) for domain in deployment.domains)
 
 

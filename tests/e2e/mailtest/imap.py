@@ -24,7 +24,7 @@ def connect(endpoint: Endpoint) -> imapclient.IMAPClient:
 
 def login(client: imapclient.IMAPClient, person: Person) -> None:
     """Log in with SASL PLAIN, which carries every password (UTF-8, RFC 4616)."""
-    client.sasl_login("PLAIN", lambda _: f"\0{person.address}\0{person.password}".encode())
+    client.sasl_login("PLAIN", lambda _unused: f"\0{person.address}\0{person.password}".encode())
 
 
 class Mailbox:
@@ -54,10 +54,10 @@ class Mailbox:
 
     def folders_with(self, message: EmailMessage | str) -> list[str]:
         """Every folder in which the message lies, once per copy."""
-        return [folder for folder in self.folders() for _ in self.uids(message, folder)]
+        return [folder for folder in self.folders() for _unused in self.uids(message, folder)]
 
     def folders(self) -> list[str]:
-        return [str(name) for flags, _, name in self.client.list_folders() if b"\\Noselect" not in flags]
+        return [str(name) for flags, _unused, name in self.client.list_folders() if b"\\Noselect" not in flags]
 
     def uids(self, message: EmailMessage | str, folder: str = INBOX) -> list[int]:
         """The message's UIDs in `folder`; none, too, while the folder does not exist."""
@@ -91,7 +91,7 @@ class Mailbox:
 
     def usage(self) -> tuple[int, int]:
         """Bytes used and allowed, as the quota extension reports them (RFC 9208), both in units of 1,024."""
-        _, quotas = self.client.get_quota_root(INBOX)
+        _unused, quotas = self.client.get_quota_root(INBOX)
         storage = next(quota for quota in quotas if quota.resource == "STORAGE")
         return int(storage.usage), int(storage.limit)
 

@@ -89,7 +89,7 @@ class ManageSieve:
         lines: list[str] = []
         while True:
             line = self._string()
-            status, _, text = line.partition(" ")
+            status, _unused, text = line.partition(" ")
             if status.upper() in ("OK", "NO", "BYE"):
                 return Response(status.upper(), text, tuple(lines))
             lines.append(line)

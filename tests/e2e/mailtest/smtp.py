@@ -104,7 +104,7 @@ class Dialogue:
         reply = self.command(f"EHLO {self.helo}")
         self.capabilities = {}
         for line in reply.lines[1:]:
-            keyword, _, values = line.partition(" ")
+            keyword, _unused, values = line.partition(" ")
             self.capabilities[keyword.upper()] = values
         return reply
 

@@ -130,7 +130,7 @@ def make_certificate(folder: Path, name: str) -> tuple[str, str]:
 
 def test_certificate_and_key_must_belong_together(tmp_path: Path) -> None:
     certificate, key = make_certificate(tmp_path, "one")
-    _, other = make_certificate(tmp_path, "other")
+    _unused, other = make_certificate(tmp_path, "other")
     assert list(dovecot_config.check_certificate(certificate, key)) == []
     assert "MISMATCH" in next(dovecot_config.check_certificate(certificate, other))
     assert "no such file" in next(dovecot_config.check_certificate(certificate, str(tmp_path / "gone.key")))
@@ -166,20 +166,28 @@ def test_a_port_in_use_and_an_address_of_others_are_found(monkeypatch: pytest.Mo
         assert "192.0.2.77" in next(dovecot_config.check_listeners(elsewhere, ["imap"]))
 
 
+SIEVEC = """\
+#!/bin/sh
+echo "$3" >> {folder}/asked
+compile() {{
+  if grep -q bad "$1"; then echo "$(basename "$1" .sieve): line 1: error: bad" >&2; exit 89; fi
+  echo "a warning" >&2
+  cp "$1" "$2"
+}}
+if [ -d "$3" ]; then for script in "$3"/*.sieve; do compile "$script" "${{script%.sieve}}.svbin"; done
+else compile "$3" "$4"; fi
+"""
+
+
 @pytest.fixture
 def compiler(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     """Folders of scripts, and a sievec that refuses scripts with the word `bad` and notes what it is asked for."""
-    for name in ("scripts/site", "compiled", "bin"):
+    for name in ("scripts/site", "scripts/mailboxes", "bin"):
         (tmp_path / name).mkdir(parents=True)
     (tmp_path / "dovecot.conf").write_text("protocols = imap\n")
-    sievec = tmp_path / "bin" / "sievec"
-    sievec.write_text(
-        f'#!/bin/sh\necho "$3" >> {tmp_path}/asked\n'
-        'if grep -q bad "$3"; then echo "line 1: error: bad" >&2; exit 1; fi\ncp "$3" "$4"\n'
-    )
-    dovecot = tmp_path / "bin" / "dovecot"
-    dovecot.write_text("#!/bin/sh\necho 2.4.1\n")
-    for program in (sievec, dovecot):
+    (tmp_path / "bin/sievec").write_text(SIEVEC.format(folder=tmp_path))
+    (tmp_path / "bin/dovecot").write_text("#!/bin/sh\necho 2.4.1\n")
+    for program in (tmp_path / "bin").iterdir():
         program.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}/bin:{os.environ['PATH']}")
     monkeypatch.setattr(dovecot_config, "SCRIPTS", tmp_path / "scripts")
@@ -188,26 +196,46 @@ def compiler(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     return tmp_path
 
 
-def asked(folder: Path) -> int:
+def asked(folder: Path) -> list[str]:
+    """What sievec was asked for since the last time."""
     path = folder / "asked"
-    return len(path.read_text().splitlines()) if path.exists() else 0
+    if not path.exists():
+        return []
+    lines = path.read_text().splitlines()
+    path.unlink()
+    return [line.removeprefix(f"{folder}/scripts/") for line in lines]
 
 
 def test_only_what_changed_is_compiled(compiler: Path) -> None:
     script = compiler / "scripts/site/01.sieve"
     script.write_text("keep;")
+    (compiler / "scripts/site/02.sieve").write_text("keep;")
     assert list(dovecot_config.compile_in_place()) == []
     assert (compiler / "compiled/site/01.svbin").read_text() == "keep;"
+    assert asked(compiler) == ["site/01.sieve", "site/02.sieve"]
     assert list(dovecot_config.compile_in_place()) == []
-    assert asked(compiler) == 1
+    assert asked(compiler) == []
     # An older file with other content, as after an old tree was put back.
     script.write_text("stop;")
     os.utime(script, (0, 0))
     assert list(dovecot_config.compile_in_place()) == []
     assert (compiler / "compiled/site/01.svbin").read_text() == "stop;"
+    assert asked(compiler) == ["site/01.sieve"]
     (compiler / "dovecot.conf").write_text("protocols = lmtp\n")
     assert list(dovecot_config.compile_in_place()) == []
-    assert asked(compiler) == 3
+    assert asked(compiler) == ["site/01.sieve", "site/02.sieve"]
+
+
+def test_many_are_compiled_at_once_and_few_of_many_are_not(compiler: Path) -> None:
+    for number in range(30):
+        (compiler / f"scripts/mailboxes/{number}@example.org.sieve").write_text("keep;")
+    assert list(dovecot_config.compile_in_place()) == []
+    assert asked(compiler) == ["mailboxes"]
+    assert len(list((compiler / "compiled/mailboxes").glob("*.svbin"))) == 30
+    (compiler / "scripts/mailboxes/7@example.org.sieve").write_text("stop;")
+    assert list(dovecot_config.compile_in_place()) == []
+    assert asked(compiler) == ["mailboxes/7@example.org.sieve"]
+    assert list((compiler / "scripts/mailboxes").glob("*.svbin")) == []
 
 
 def test_what_is_left_of_scripts_that_are_gone_is_removed(compiler: Path) -> None:
@@ -219,13 +247,16 @@ def test_what_is_left_of_scripts_that_are_gone_is_removed(compiler: Path) -> Non
     assert list((compiler / "compiled/site").iterdir()) == []
 
 
-def test_an_error_names_the_script_and_leaves_the_others(compiler: Path) -> None:
-    (compiler / "scripts/site/01.sieve").write_text("bad;")
-    (compiler / "scripts/site/02.sieve").write_text("keep;")
-    (problem,) = dovecot_config.compile_in_place()
-    assert problem == f"Sieve script {compiler}/scripts/site/01.sieve:\nline 1: error: bad"
-    assert (compiler / "compiled/site/02.svbin").exists()
-    assert not (compiler / "compiled/site/01.svbin").exists()
+def test_an_error_names_the_script_and_leaves_other_folders(compiler: Path) -> None:
+    (compiler / "scripts/site/01.sieve").write_text("keep;")
+    (compiler / "scripts/mailboxes/alice@example.org.sieve").write_text("bad;")
+    expected = f"Sieve script in {compiler}/scripts/mailboxes:\nalice@example.org: line 1: error: bad"
+    assert list(dovecot_config.check_scripts()) == [expected]
+    assert not (compiler / "compiled").exists()
+    assert list(dovecot_config.compile_in_place()) == [expected]
+    assert (compiler / "compiled/site/01.svbin").exists()
+    assert not (compiler / "compiled/mailboxes/alice@example.org.svbin").exists()
+    assert list(dovecot_config.compile_in_place()) == [expected]
 
 
 @pytest.fixture
@@ -237,7 +268,7 @@ def greeter() -> Iterator[tuple[str, list[bytes]]]:
         def serve() -> None:
             while True:
                 try:
-                    stream, _ = server.accept()
+                    stream, _unused = server.accept()
                 except OSError:
                     return
                 with stream:

@@ -280,7 +280,7 @@ def test_what_is_accepted_another_parser_reads_alike(value: str) -> None:
         return
     ours = [str(mailbox.address) for mailbox in mailboxes]
     unfolded = value.replace("\r\n", "").replace("\n", "")
-    loose = [address.lower() for _, address in email.utils.getaddresses([unfolded])]
+    loose = [address.lower() for _unused, address in email.utils.getaddresses([unfolded])]
     assert ours == loose
     try:
         modern = email.policy.default.header_factory("From", unfolded)

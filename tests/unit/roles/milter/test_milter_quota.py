@@ -62,7 +62,7 @@ def directory(lookups: Path, expressions: Path) -> Directory:
     ],
 )
 def test_where_mail_ends(directory: Directory, recipient: str, mailboxes: tuple[str, ...], elsewhere: bool) -> None:
-    local, _, domain = recipient.partition("@")
+    local, _unused, domain = recipient.partition("@")
     with directory.snapshot() as snapshot:
         found = expand(Address(local, domain), snapshot, "+")
     assert found == Destinations(tuple(f"{name}@example.org" for name in mailboxes), elsewhere)
@@ -183,11 +183,11 @@ class Server:
 
     def _serve(self) -> None:
         while True:
-            connection, _ = self._socket.accept()
+            connection, _unused = self._socket.accept()
             with connection, connection.makefile("rb") as stream:
                 question: dict[str, str] = {}
                 for line in stream:
-                    name, _, value = line.decode().strip().partition("=")
+                    name, _unused, value = line.decode().strip().partition("=")
                     if name == "stop":
                         return
                     if name:

@@ -25,7 +25,7 @@ class Refuses(Check):
         return REFUSAL if "bad" in recipient else None
 
     def headers(self, envelope: Envelope, headers: list[tuple[str, bytes]]) -> Reply | None:
-        return REFUSAL if any(b"bad" in value for _, value in headers) else None
+        return REFUSAL if any(b"bad" in value for _unused, value in headers) else None
 
 
 class Breaks(Check):
@@ -71,7 +71,7 @@ def test_logins_are_lower_case() -> None:
 def test_a_header_without_end_is_refused_and_not_kept() -> None:
     session = Session([Refuses()])
     session.mail("alice@example.org", "<>", [])
-    for _ in range(3):
+    for _unused in range(3):
         session.header("X", b"x" * (HEADER_LIMIT // 2))
     reply = session.end_of_headers()
     assert reply is not None
@@ -152,7 +152,7 @@ def begin(*checks: Check, login: str = "") -> tuple[Callbacks, Context]:
 
 
 def test_login_and_recipient_are_asked_for_whatever_the_mail_server_would_send() -> None:
-    _, context = begin()
+    _unused, context = begin()
     assert context.asked_for == {Libmilter.M_ENVFROM: "{auth_authen}", Libmilter.M_ENVRCPT: "{rcpt_addr}"}
 
 

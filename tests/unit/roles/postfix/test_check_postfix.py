@@ -201,7 +201,7 @@ def test_a_table_that_answers_or_knows_nothing_is_fine(programs: Callable[..., l
 def test_tables_behind_proxymap_are_asked_as_the_user_of_proxymap(programs: Callable[..., list[object]]) -> None:
     calls = programs(status=1)
     assert check_table("sqlite", "/etc/postfix/named.cf", proxied=True) == []
-    assert [user for _, user in calls] == ["postfix"]  # type: ignore[misc]
+    assert [user for _unused, user in calls] == ["postfix"]  # type: ignore[misc]
 
 
 def test_unknown_types_missing_tables_and_unnamed_proxies_are_found(programs: Callable[..., list[object]]) -> None:

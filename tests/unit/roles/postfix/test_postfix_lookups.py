@@ -51,7 +51,7 @@ def ask() -> Iterator[Ask]:
             )
             query = re.search(r"^query = (.*?)(?=^\S|\Z)", definition, re.MULTILINE | re.DOTALL)
             assert query is not None
-            local, _, domain = key.lower().rpartition("@")
+            local, _unused, domain = key.lower().rpartition("@")
             if "%d" in query[1] and not (local and domain):
                 return []
             parts = {"u": local or key.lower(), "d": domain, "s": key.lower(), "%": "%"}
@@ -141,7 +141,7 @@ def pcre(template: str, line: str, **variables: Any) -> str | None:
     """Return what the first matching row of a table says, as Postfix does: case ignored, a dot matches all."""
     for row in render(template, **variables).splitlines():
         if row.startswith("/"):
-            pattern, _, result = row[1:].rpartition("/ ")
+            pattern, _unused, result = row[1:].rpartition("/ ")
             found = re.search(pattern, line, re.IGNORECASE | re.DOTALL)
             if found:
                 return found.expand(re.sub(r"\$(\d)", r"\\\1", result))
@@ -238,8 +238,8 @@ ALONE: dict[str, Any] = {"postfix_certificate": "/c.pem", "postfix_certificate_k
 
 def settings(text: str) -> dict[str, str]:
     lines = [line.partition(" =") for line in text.splitlines() if line and not line.startswith("#")]
-    assert len({name for name, _, _ in lines}) == len(lines), "a parameter is set twice"
-    return {name: value.strip() for name, _, value in lines}
+    assert len({name for name, _unused, _unused in lines}) == len(lines), "a parameter is set twice"
+    return {name: value.strip() for name, _unused, value in lines}
 
 
 def test_every_parameter_is_set_once_whatever_is_asked_for() -> None:

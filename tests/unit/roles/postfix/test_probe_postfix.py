@@ -17,7 +17,7 @@ def server(*answers: str) -> Iterator[int]:
     with socket.create_server(("127.0.0.1", 0)) as listener:
 
         def serve() -> None:
-            connection, _ = listener.accept()
+            connection, _unused = listener.accept()
             with connection, connection.makefile("rwb", 0) as stream:
                 for answer in answers:
                     stream.write(answer.encode() + b"\r\n")

@@ -29,7 +29,9 @@ ITEMS = parse_items(
     ],
 )
 def test_the_line_that_a_daemon_names_comes_with_its_text(said: str) -> None:
-    assert pinpoint(f"something else\n{said}\nand more", ITEMS) == [f"{said}\n    line 2: smtpd_bogus"]
+    assert pinpoint(f"something else\n{said}\nand more", ITEMS) == [
+        f"{said}\n    /etc/postfix/main.cf, line 2: smtpd_bogus"
+    ]
 
 
 def test_a_file_without_a_line_is_named_as_it_is() -> None:
@@ -38,7 +40,17 @@ def test_a_file_without_a_line_is_named_as_it_is() -> None:
 
 def test_a_longer_path_is_not_mistaken_for_a_shorter_one() -> None:
     assert pinpoint("/etc/postfix/main.cf.orig:2: error", ITEMS) == []
-    assert pinpoint("/etc/postfix/main.cf.d:1: error", ITEMS) == ["/etc/postfix/main.cf.d:1: error\n    line 1: x"]
+    assert pinpoint("/etc/postfix/main.cf.d:1: error", ITEMS) == [
+        "/etc/postfix/main.cf.d:1: error\n    /etc/postfix/main.cf.d, line 1: x"
+    ]
+
+
+def test_a_name_without_its_folder_is_understood_when_only_one_file_has_it() -> None:
+    said = "main.cf:2: unknown setting"
+    assert pinpoint(said, ITEMS) == [f"{said}\n    /etc/postfix/main.cf, line 2: smtpd_bogus"]
+    twice = parse_items([{"path": f"/etc/{name}/main.cf", "content": "a\nb\n"} for name in "xy"], {})
+    assert pinpoint(said, twice) == []
+    assert pinpoint("/somewhere/else/main.cf:2: unknown setting", ITEMS) == []
 
 
 def test_a_line_of_a_secret_file_is_not_quoted() -> None:

@@ -83,7 +83,7 @@ def test_a_failed_check_changes_nothing_and_says_what_and_where(host: FakeHost) 
     before = host.snapshot()
     with pytest.raises(ConfigTreeError, match="no such setting") as error:
         run(host, file())
-    assert str(error.value).splitlines()[:2] == ["/etc/d/d.conf:1: no such setting", "    line 1: new"]
+    assert str(error.value).splitlines()[:2] == ["/etc/d/d.conf:1: no such setting", "    /etc/d/d.conf, line 1: new"]
     assert host.snapshot() == before
     assert host.ran == [CHECK]
 
@@ -206,7 +206,7 @@ def test_a_certificate_that_fails_the_check_is_not_loaded_and_tried_again(host: 
     run(host, file(), watch=["/etc/cert"])
     host.put("/etc/cert", "bad")
     host.programs = failing(CHECK, output="no such key")
-    for _ in range(2):
+    for _unused in range(2):
         with pytest.raises(ConfigTreeError, match=r"(?s)were in /etc/cert.*no such key"):
             run(host, file(), watch=["/etc/cert"])
         assert host.ran == [CHECK]
