@@ -1,0 +1,65 @@
+# Copyright (c) The Post Office authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the host is to be, before and after an operator has changed the inventory in many places."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+ALICE = ("alice@example.org", "Drink me, please")
+CAROL = ("carol@example.org", "by post only")
+
+SCRIPT = """
+require ["fileinto", "mailbox"];
+if header :is "Subject" "for the site" {
+  fileinto :create "Site";
+}
+"""
+
+BEFORE: dict[str, Any] = {
+    "mail_hostname": "mail.example.org",
+    "mail_domains": [
+        {
+            "name": "example.org",
+            "mailboxes": [
+                {"name": "alice", "password": ALICE[1], "quota": "1G", "aliases": ["sales"]},
+                {"name": "bob", "password": "Eat me, please"},
+            ],
+            "aliases": [{"name": "info", "destinations": ["alice@example.org"]}],
+        },
+    ],
+}
+
+
+def after() -> dict[str, Any]:
+    """The same in which more than ten things have changed."""
+    changed = copy.deepcopy(BEFORE)
+    domain = changed["mail_domains"][0]
+    alice, bob = domain["mailboxes"]
+    # Mailboxes, aliases, domains.
+    domain["mailboxes"].append({"name": "carol", "password": CAROL[1]})
+    domain["mailboxes"].remove(bob)
+    alice["quota"] = "2G"
+    alice["aliases"].append("press")
+    domain["aliases"][0]["destinations"] = ["alice@example.org", "friend@partner.example"]
+    domain["catch_all"] = "alice@example.org"
+    domain["expressions"] = [{"pattern": "order-[0-9]+", "destinations": ["alice@example.org"]}]
+    domain["sieve"] = 'require "fileinto"; if header :is "Subject" "for the domain" { fileinto "Archive"; }\n'
+    changed["mail_domains"].append({"name": "example.net", "alias_of": "example.org"})
+    # Settings of the daemons.
+    return changed | {
+        "base_timezone": "Europe/Berlin",
+        "base_certificate_names": ["imap.example.org"],
+        "dovecot_quota_warnings": [70, 90],
+        "dovecot_settings": {"mail_max_userip_connections": 44},
+        "dovecot_sieve_site": [SCRIPT],
+        "milter_check_names": False,
+        "postfix_message_size_limit": "40M",
+        "postfix_root_mail_to": "alice@example.org",
+        "postfix_settings": {"smtpd_client_connection_count_limit": 40},
+    }
+
+
+AFTER = after()

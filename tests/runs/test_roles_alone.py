@@ -1,0 +1,177 @@
+# Copyright (c) The Post Office authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Each role does its job in a play of somebody's own, on a bare host, from nothing but its own variables."""
+
+from __future__ import annotations
+
+import smtplib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ansible_collections.postoffice.mail.tests.e2e.mailtest.deployment import Person
+from ansible_collections.postoffice.mail.tests.e2e.mailtest.imap import connect, login
+from ansible_collections.postoffice.mail.tests.e2e.mailtest.waiting import wait_for
+from ansible_collections.postoffice.mail.tests.runs.runtest.host import Host, booted
+from ansible_collections.postoffice.mail.tests.runs.runtest.run import Run, play
+
+pytestmark = pytest.mark.long
+
+PLAY = """---
+- name: A play of somebody's own
+  hosts: mail
+  gather_facts: false
+  become: true
+  roles:
+    - role: postoffice.mail.{role}
+"""
+CERTIFICATE = "/etc/own/certificate.pem"
+KEY = "/etc/own/key.pem"
+LOOKUP = "/srv/lookup.sqlite3"
+MOVED = Person("moved@example.org", "wie früher")
+HASH = (
+    "{SHA512-CRYPT}$6$Bb9er8ZLt8Umi1ok$SNzdX1GPmBOsKISfGPnRJY3YzcLygZQ0WRc99u5fMHueNindYaq0Nj4mRJgxaaOHt3W0RqHWfU53rehxx"
+    "xO3j1"
+)
+
+
+@pytest.fixture
+def bare(suite: str) -> Iterator[Host]:
+    with booted("alone", suite) as host:
+        yield host
+
+
+def run_alone(host: Host, role: str, variables: dict[str, Any], folder: Path) -> Run:
+    """The role's first run, whose check mode succeeded before and which a second run found complete."""
+    playbook = folder / "play.yml"
+    playbook.write_text(PLAY.format(role=role), encoding="utf-8")
+    play(host, variables, "--check", "--diff", playbook=str(playbook)).demand()
+    first = play(host, variables, playbook=str(playbook)).demand()
+    play(host, variables, playbook=str(playbook)).demand_unchanged()
+    return first
+
+
+def test_preflight(bare: Host, tmp_path: Path) -> None:
+    good = {
+        "mail_hostname": "mail.example.org",
+        "mail_domains": [{"name": "example.org", "mailboxes": [{"name": "alice", "password": "Drink me, please"}]}],
+    }
+    assert not run_alone(bare, "preflight", good, tmp_path).changes
+    bad = {**good, "postfix_mesage_size_limit": "40M"}
+    refused = play(bare, bad, playbook=str(tmp_path / "play.yml"))
+    assert refused.status != 0
+    assert "postfix_mesage_size_limit" in refused.output
+
+
+def test_base(bare: Host, tmp_path: Path) -> None:
+    variables = {
+        "base_hostname": "mx.example.org",
+        "base_certificate_names": ["imap.example.org"],
+        "base_timezone": "Europe/Berlin",
+    }
+    run_alone(bare, "base", variables, tmp_path)
+    assert bare.shell.output("hostname", "--fqdn").strip() == "mx.example.org"
+    assert bare.shell.output("date", "+%Z").strip() in {"CET", "CEST"}
+    names = bare.shell.output(
+        "openssl", "x509", "-noout", "-ext", "subjectAltName", "-in", "/etc/postoffice/tls/fullchain.pem"
+    )
+    assert "DNS:mx.example.org" in names
+    assert "DNS:imap.example.org" in names
+    assert bare.shell.output("systemctl", "is-enabled", "systemd-timesyncd").strip() == "enabled"
+
+
+def test_directory(bare: Host, tmp_path: Path) -> None:
+    domains = [
+        {
+            "name": "example.org",
+            "mailboxes": [{"name": "alice", "password": "Drink me, please", "aliases": ["sales"]}],
+        }
+    ]
+    run_alone(bare, "directory", {"directory_domains": domains}, tmp_path)
+    asked = """
+import sqlite3
+published = sqlite3.connect("file:/var/lib/postoffice/published/lookup.sqlite3?mode=ro", uri=True)
+print(published.execute("SELECT destination FROM postfix_alias WHERE address = 'sales@example.org'").fetchall())
+directory = sqlite3.connect("file:/var/lib/postoffice/directory.sqlite3?mode=ro", uri=True)
+print(directory.execute("SELECT password LIKE '{ARGON2ID}%', may_access FROM dovecot_user").fetchall())
+"""
+    assert bare.python(asked).splitlines() == ["[('alice@example.org',)]", "[(1, 1)]"]
+    published = bare.shell.output("stat", "--format=%U:%G %a", "/var/lib/postoffice/published/lookup.sqlite3")
+    assert published.strip() == "root:postoffice 640"
+
+
+def test_dovecot(bare: Host, tmp_path: Path) -> None:
+    run_alone(
+        bare, "dovecot", {"dovecot_users": [{"name": MOVED.address, "password_hash": HASH, "quota": "1G"}]}, tmp_path
+    )
+    with connect(bare.port("imaps")) as client:
+        login(client, MOVED)
+        client.append("INBOX", b"Subject: kept\r\n\r\nHello.\r\n")
+        client.select_folder("INBOX")
+        assert len(client.search(["SUBJECT", "kept"])) == 1
+
+
+def test_milter(bare: Host, tmp_path: Path) -> None:
+    bare.python(f"""
+import sqlite3
+with sqlite3.connect("{LOOKUP}") as lookup:
+    lookup.execute("CREATE TABLE postfix_alias (address, destination, keep_extension)")
+    lookup.execute("CREATE TABLE postfix_catch_all (domain, destination)")
+    lookup.execute("CREATE TABLE postfix_mailbox (address)")
+    lookup.execute("CREATE TABLE postfix_sender (address, login)")
+    lookup.execute("CREATE TABLE postfix_domain (name, class, nexthop)")
+    lookup.execute("INSERT INTO postfix_sender VALUES ('alice@example.org', 'alice@example.org')")
+""")
+    run_alone(bare, "milter", {"milter_directory": LOOKUP}, tmp_path)
+    answers = bare.python("""
+import sys
+sys.path.insert(0, "/usr/local/lib/postoffice")
+from postoffice_milter.client import MilterClient
+for sender in ("alice@example.org", "boss@example.org"):
+    with MilterClient("/run/postoffice-milter/milter.sock") as client:
+        client.connect()
+        client.mail("alice@example.org", login="alice@example.org")
+        client.recipient("friend@partner.example")
+        client.header("From", sender)
+        client.end_of_headers()
+        print(client.end_of_message())
+""")
+    own, foreign = answers.splitlines()
+    assert not own.startswith("550")
+    assert foreign.startswith("550 5.7.1")
+
+
+def test_postfix(bare: Host, tmp_path: Path) -> None:
+    bare.shell.run("mkdir", "/etc/own")
+    bare.shell.run(
+        "openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-noenc",
+        "-subj", "/CN=mx.example.org", "-keyout", KEY, "-out", CERTIFICATE,
+    )  # fmt: skip
+    variables = {
+        "postfix_hostname": "mx.example.org",
+        "postfix_certificate": CERTIFICATE,
+        "postfix_certificate_key": KEY,
+        "postfix_virtual_domains": ["example.org"],
+        "postfix_virtual_mailboxes": ["alice@example.org"],
+        "postfix_virtual_aliases": {"sales@example.org": ["alice@example.org"]},
+        "postfix_mailbox_transport": "discard:",
+    }
+    run_alone(bare, "postfix", variables, tmp_path)
+    endpoint = bare.port("smtp")
+    with smtplib.SMTP(endpoint.host, endpoint.port, local_hostname="mx.outside.example", timeout=30) as mx:
+        mx.ehlo()
+        assert mx.has_extn("starttls")
+        mx.mail("stranger@outside.example")
+        assert mx.rcpt("nobody@example.org")[0] == 550
+        assert mx.rcpt("somebody@elsewhere.example")[0] in {454, 554}
+        refused = mx.sendmail("stranger@outside.example", ["sales@example.org"], "Subject: hello\r\n\r\nHello.\r\n")
+    assert not refused
+    wait_for(
+        lambda: (
+            "to=<alice@example.org>, orig_to=<sales@example.org>" in bare.shell.output("journalctl", "--output=cat")
+        ),
+        "the message's delivery to alice",
+    )
