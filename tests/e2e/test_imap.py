@@ -116,6 +116,7 @@ def test_folders_have_names_in_any_language(client: imapclient.IMAPClient, name:
         client.append(name, message.as_bytes())
         assert name in [folder for _unused, _unused, folder in client.list_folders()]
         assert client.select_folder(name)[b"EXISTS"] == 1
+        assert len(client.search(["BODY", "Hello"])) == 1
         client.rename_folder(name, f"{name} 2")
         client.rename_folder(f"{name} 2", name)
     finally:
