@@ -65,15 +65,19 @@ from ..module_utils.directory.errors import MissingLibrary
 from ..module_utils.directory.names import domain_name, mailbox_name
 
 
-def _entries(value: object) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """The objects of a list that have a name, with it; whatever else is there is passed over."""
+def _entries(value: object, field: str) -> Iterator[Mapping[str, Any]]:
+    """The objects of a list that have a field; whatever else is there is passed over."""
     if isinstance(value, Sequence) and not isinstance(value, str | bytes):
         for entry in value:
-            if isinstance(entry, Mapping) and isinstance(name := entry.get("name"), str):
-                yield name, entry
+            if isinstance(entry, Mapping) and field in entry:
+                yield entry
 
 
-def _normalised(normalise: Callable[[str], str], name: str) -> str:
+def _name(normalise: Callable[[str], str], entry: Mapping[str, Any]) -> str:
+    """The normalised name of a domain or mailbox, an empty text when it has none that is valid."""
+    name = entry.get("name")
+    if not isinstance(name, str):
+        return ""
     try:
         return normalise(name)
     except (ValueError, MissingLibrary):
@@ -81,21 +85,21 @@ def _normalised(normalise: Callable[[str], str], name: str) -> str:
 
 
 def _script(entry: Mapping[str, Any]) -> str:
-    script = entry.get("sieve") if "sieve" in entry else None
+    script = entry.get("sieve")
     return script if isinstance(script, str) and script.strip() else ""
 
 
 def sieve_scripts(domains: object, site: Sequence[str] = ()) -> dict[str, Any]:
     """Return `{site: [script], domains: {domain: script}, mailboxes: {address: script}}`."""
     found: dict[str, Any] = {"site": list(site), "domains": {}, "mailboxes": {}}
-    for name, entry in _entries(domains):
-        domain = _normalised(domain_name, name)
+    for entry in _entries(domains, "name"):
+        domain = _name(domain_name, entry)
         if not domain:
             continue
         if script := _script(entry):
             found["domains"][domain] = script
-        for local, mailbox in _entries(entry.get("mailboxes")):
-            if (script := _script(mailbox)) and (local_part := _normalised(mailbox_name, local)):
+        for mailbox in _entries(entry.get("mailboxes"), "sieve"):
+            if (script := _script(mailbox)) and (local_part := _name(mailbox_name, mailbox)):
                 found["mailboxes"][f"{local_part}@{domain}"] = script
     return found
 
