@@ -23,8 +23,8 @@ _DEFERRAL = re.compile(r"(?:DEFER|DEFER_IF_PERMIT|DEFER_IF_REJECT|4\d\d)\b", re.
 class QuotaService(Protocol):
     """Who knows whether mailboxes have room."""
 
-    def ask(self, mailboxes: Iterable[str], size: int) -> tuple[Reply | None, ...]:
-        """Return per mailbox None, or the refusal of a message of ``size`` bytes (0: not announced).
+    def refusal(self, mailboxes: Iterable[str], size: int) -> Reply | None:
+        """Return why none of them can take ``size`` bytes (0: not announced); None as soon as one can.
 
         Raises :class:`UnavailableError`.
         """
@@ -37,14 +37,20 @@ class QuotaStatus:
         self._path = path
         self._timeout = timeout
 
-    def ask(self, mailboxes: Iterable[str], size: int) -> tuple[Reply | None, ...]:
+    def refusal(self, mailboxes: Iterable[str], size: int) -> Reply | None:
+        first: Reply | None = None
         try:
             with socket.socket(socket.AF_UNIX) as connection:
                 connection.settimeout(self._timeout)
                 connection.connect(str(self._path))
-                return tuple(self._one(connection, mailbox, size) for mailbox in mailboxes)
+                for mailbox in mailboxes:
+                    reply = self._one(connection, mailbox, size)
+                    if reply is None:
+                        return None
+                    first = first or reply
         except OSError as error:
             raise UnavailableError(f"{self._path}: {error}") from error
+        return first
 
     def _one(self, connection: socket.socket, mailbox: str, size: int) -> Reply | None:
         question = f"request=smtpd_access_policy\nprotocol_state=RCPT\nrecipient={mailbox}\nsize={size}\n\n"
@@ -90,8 +96,5 @@ class QuotaCheck(Check):
             destinations = expand(address, snapshot, self._delimiter)
         if destinations.elsewhere or not destinations.mailboxes:
             return None
-        answers = self._service.ask(destinations.mailboxes, envelope.size)
-        refusals = [answer for answer in answers if answer is not None]
-        if len(refusals) < len(answers):
-            return None
-        return Reply(refusals[0].code, refusals[0].status, f"<{address}>: {refusals[0].text}")
+        refusal = self._service.refusal(destinations.mailboxes, envelope.size)
+        return refusal and Reply(refusal.code, refusal.status, f"<{address}>: {refusal.text}")

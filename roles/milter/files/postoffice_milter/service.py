@@ -64,11 +64,8 @@ def checks(chosen: Settings) -> Sequence[Check]:
     if chosen.check_senders:
         found.append(SenderCheck(directory(chosen), delimiter, chosen.check_names))
     if chosen.check_quota:
-        found.append(
-            QuotaCheck(
-                directory(chosen), QuotaStatus(Path(chosen.quota_status), float(chosen.quota_timeout)), delimiter
-            )
-        )
+        status = QuotaStatus(Path(chosen.quota_status), float(chosen.quota_timeout))
+        found.append(QuotaCheck(directory(chosen), status, delimiter))
     return found
 
 
@@ -113,7 +110,11 @@ class Socket:
 
 
 def serve(path: Path, predecessor: int | None) -> int:
-    """Run until a signal ends it; ``predecessor`` is the process whose socket is taken over."""
+    """Run until a signal ends it; ``predecessor`` is the process whose socket is taken over.
+
+    From the moment when systemd knows the successor as the main process, its failure restarts the service; before,
+    it changes nothing.
+    """
     if predecessor:
         _leave_parent()
     signal.pthread_sigmask(signal.SIG_BLOCK, {STOP_SIGNAL})
@@ -125,13 +126,16 @@ def serve(path: Path, predecessor: int | None) -> int:
     callbacks.install()
     milter.settimeout(SESSION_TIMEOUT)
     socket.open()
-    socket.publish()
     threading.Thread(target=_end, args=(socket, callbacks.sessions, chosen), daemon=True).start()
-    systemd.notify(f"MAINPID={os.getpid()}\nREADY=1")
-    LOG.info("ready on %s", chosen.socket)
     if predecessor:
+        systemd.notify(f"MAINPID={os.getpid()}")
+        socket.publish()
         os.kill(predecessor, STOP_SIGNAL)
         _announce()
+    else:
+        socket.publish()
+        systemd.notify("READY=1")
+    LOG.info("ready on %s", chosen.socket)
     milter.main()
     return 0
 

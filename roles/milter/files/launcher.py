@@ -1,4 +1,3 @@
-#!/usr/bin/python3 -IB
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Starts the command line of the milter from where the role installed it."""
 
@@ -6,6 +5,6 @@ import sys
 
 sys.path.insert(0, "/usr/local/lib/postoffice")
 
-from postoffice_milter.__main__ import main  # noqa: E402
+from postoffice_milter.__main__ import main
 
 sys.exit(main())

@@ -1,4 +1,3 @@
-#!/usr/bin/python3 -I
 # Copyright (c) The Post Office authors
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Usage: check-certificate CHAIN KEY. Exits with an error unless a daemon could serve them from now on."""
