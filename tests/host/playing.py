@@ -44,7 +44,7 @@ class Target:
         return [Path(source) for source in self.description.get("inventories", (declared, booted))]
 
     def port(self, service: str) -> tuple[str, int]:
-        host, _, port = self.description["ports"][service].rpartition(":")
+        host, _unused, port = self.description["ports"][service].rpartition(":")
         return host.strip("[]"), int(port)
 
 
@@ -106,6 +106,10 @@ class Player:
 
     def role(self, name: str, variables: Mapping[str, Any], *arguments: str) -> Played:
         """One role of the site, wired as the site wires it; the others lend their defaults only."""
+        status, output = self.finish(self.start_role(name, variables, *arguments))
+        return Played(status, output, {"changed": "changed=0 " not in output})
+
+    def start_role(self, name: str, variables: Mapping[str, Any], *arguments: str) -> subprocess.Popen[str]:
         site = yaml.safe_load((REPOSITORY / "playbooks" / "site.yml").read_text())
         for play in site:
             for role in play["roles"]:
@@ -113,8 +117,7 @@ class Player:
                     role["when"] = False
         extra = self.folder / "extra.json"
         extra.write_text(json.dumps(variables))
-        status, output = self.finish(self.play(site, f"--extra-vars=@{extra}", *arguments))
-        return Played(status, output, {"changed": "changed=0 " not in output})
+        return self.play(site, f"--extra-vars=@{extra}", *arguments)
 
     def start(self, tasks: Sequence[Mapping[str, Any]], *arguments: str) -> subprocess.Popen[str]:
         """Begin a play of the given tasks."""
@@ -137,7 +140,7 @@ class Player:
         return process
 
     def finish(self, process: subprocess.Popen[str]) -> tuple[int, str]:
-        output, _ = process.communicate(timeout=300)
+        output, _unused = process.communicate(timeout=300)
         return process.returncode, output
 
     def stop(self) -> None:

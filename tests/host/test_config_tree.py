@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from mailtest.deployment import Shell
+from mailtest.deployment import REPOSITORY, Shell
 from mailtest.waiting import wait_for
 from playing import Player, Target
 
@@ -143,9 +143,9 @@ def test_a_misspelt_setting_changes_nothing_and_is_named(serving: None, player: 
     for mode in ([], ["--check"]):
         played = player.tree(options("port = 25\nmisspelt = 1\n"), *mode)
         assert played.status != 0
-        first, second, *_ = played.message.splitlines()
+        first, second, *_unused = played.message.splitlines()
         assert first == f"daemon: {FOLDER}/daemon.conf, line 2: no such setting"
-        assert second.strip() == "line 2: misspelt = 1"
+        assert second.strip() == f"{FOLDER}/daemon.conf, line 2: misspelt = 1"
         assert "nothing was changed" in played.message
         assert tree(host) == before
     assert answer(host) == "port = 25"
@@ -206,7 +206,7 @@ def test_only_what_it_wrote_is_removed(serving: None, player: Player, host: Shel
 
 def test_a_changed_certificate_is_loaded(serving: None, player: Player, host: Shell) -> None:
     certificate = f"{FOLDER}/certificate"
-    watching = {"watch": [certificate]}
+    watching: dict[str, Any] = {"watch": [certificate]}
     host.run("tee", certificate, stdin="one")
     assert player.tree(options(**watching)).changed
     assert not player.tree(options(**watching)).changed
@@ -246,7 +246,9 @@ def test_checks_see_the_new_tree_at_its_place_and_everything_else_as_it_is(
     assert host.output("find", "/run", "-maxdepth", "1", "-name", "postoffice-config-tree*") == ""
 
 
-def test_two_runs_at_once_both_end_well(serving: None, player: Player, target: Target, tmp_path: Path) -> None:
+def test_two_runs_at_once_both_end_well(
+    serving: None, player: Player, host: Shell, target: Target, tmp_path: Path
+) -> None:
     (tmp_path / "other").mkdir()
     other = Player(target, tmp_path / "other")
     rival = other.start(other.tree_tasks(options("rival = 1\n"), tmp_path / "other" / "result.json"))
@@ -255,6 +257,83 @@ def test_two_runs_at_once_both_end_well(serving: None, player: Player, target: T
     assert (status, ours.status) == (0, 0), output
     assert answer(host) in ("rival = 1", "ours = 1")
     assert host.run("test", "-e", f"{STATE}/pending.json", check=False).returncode != 0
+
+
+LIBRARY = REPOSITORY / "plugins" / "module_utils" / "config_tree"
+# Runs on the host: dies before each of the operations of a run, and lets the next run finish what is left.
+DYING = """
+import json, os, pathlib, shutil, signal, sys, tempfile
+
+folder = tempfile.mkdtemp()
+for name, text in json.load(sys.stdin).items():
+    pathlib.Path(folder, "config_tree").mkdir(exist_ok=True)
+    pathlib.Path(folder, "config_tree", name).write_text(text)
+sys.path.insert(0, folder)
+from config_tree.posix import PosixHost
+from config_tree.request import parse_request
+from config_tree.run import apply
+
+TREE, STATE = pathlib.Path("/etc/postoffice-host-test"), pathlib.Path("/var/lib/postoffice/config_tree/host-test")
+OLD = {"a": "old", "gone": "old", "sub/gone": "old"}
+NEW = {"a": "new", "b": "new", "deep/er/c": "new"}
+COUNTED = ("write rename keep make_folder set_attributes remove remove_folder sync run run_in_view lock").split()
+
+def request(files):
+    true = ["/bin/true"]
+    files = [{"path": f"{TREE}/{name}", "content": text, "last": name == "a"} for name, text in files.items()]
+    files = json.dumps(files)
+    return parse_request({"name": "host-test", "files": files, "check": [true], "reload": true, "probe": true})
+
+class Hasty(PosixHost):
+    def wait(self, seconds):
+        pass
+
+class Dying(Hasty):
+    def __init__(self, moment):
+        self.left = moment
+
+    def __getattribute__(self, name):
+        if name in COUNTED:
+            if self.left == 0:
+                os.kill(os.getpid(), signal.SIGKILL)
+            self.left -= 1
+        return super().__getattribute__(name)
+
+def tree():
+    return {str(path.relative_to(TREE)): path.read_text() for path in TREE.rglob("*") if path.is_file()}
+
+moment, died = 0, True
+while died:
+    shutil.rmtree(TREE, ignore_errors=True)
+    shutil.rmtree(STATE, ignore_errors=True)
+    TREE.mkdir()
+    (TREE / "theirs").write_text("theirs")
+    apply(request(OLD), Hasty())
+    child = os.fork()
+    if child == 0:
+        apply(request(NEW), Dying(moment))
+        os._exit(0)
+    died = os.waitpid(child, 0)[1] != 0
+    for name, text in tree().items():
+        assert text in {OLD.get(name), NEW.get(name), "theirs"} or name.endswith(".config_tree"), (moment, name, text)
+    pending = (STATE / "pending.json").exists()
+    result = apply(request(NEW), Hasty())
+    assert result.pending == pending, moment
+    assert result.changed or not pending, moment
+    assert tree() == {**NEW, "theirs": "theirs"}, (moment, tree())
+    assert not (TREE / "sub").exists(), moment
+    assert {path.name for path in STATE.iterdir()} == {"lock", "state.json"}, moment
+    assert not apply(request(NEW), Hasty()).changed, moment
+    moment += 1
+shutil.rmtree(folder)
+print(moment)
+"""
+
+
+def test_killed_at_every_moment_the_next_run_finishes(clean: None, host: Shell) -> None:
+    library = {path.name: path.read_text() for path in LIBRARY.glob("*.py") if path.name != "glue.py"}
+    moments = host.run("python3", "-c", DYING, stdin=json.dumps(library)).stdout
+    assert int(moments) > 30
 
 
 def lock_holder(host: Shell) -> str:

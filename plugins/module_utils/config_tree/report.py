@@ -5,7 +5,9 @@
 
 from __future__ import annotations
 
+import posixpath
 import re
+from collections import Counter
 from collections.abc import Iterable, Sequence
 
 from .host import Outcome
@@ -16,24 +18,32 @@ _LONGEST = 6000
 
 def pinpoint(output: str, items: Iterable[Item]) -> list[str]:
     """The lines of the output that name one of the files, each with the line of the file when a number is given."""
-    files = {item.path: item for item in items if item.kind == "file"}
+    files = _by_name(item for item in items if item.kind == "file")
     if not files:
         return []
-    names = "|".join(re.escape(path) for path in sorted(files, key=len, reverse=True))
-    named = re.compile(rf"(?P<path>{names})(?![\w/.-]*\w)(?:\W{{0,3}}(?:line\s+)?(?P<line>\d+)\b)?")
+    names = "|".join(re.escape(name) for name in sorted(files, key=len, reverse=True))
+    named = re.compile(rf"(?<![\w/.-])(?P<name>{names})(?![\w/.-]*\w)(?:\W{{0,3}}(?:line\s+)?(?P<line>\d+)\b)?")
     found = []
     for line in output.splitlines():
         match = named.search(line)
         if match:
-            found.append(line.strip() + _quoted(files[match["path"]], match["line"]))
+            found.append(line.strip() + _quoted(files[match["name"]], match["line"]))
     return list(dict.fromkeys(found))
+
+
+def _by_name(items: Iterable[Item]) -> dict[str, Item]:
+    """Files by their path, and by the last part of it where that is clear: daemons may leave the folder out."""
+    items = tuple(items)
+    last_parts = Counter(posixpath.basename(item.path) for item in items)
+    short = {name: item for item in items if last_parts[name := posixpath.basename(item.path)] == 1 and "." in name}
+    return {**short, **{item.path: item for item in items}}
 
 
 def _quoted(item: Item, number: str | None) -> str:
     lines = (item.content or b"").decode("utf-8", "replace").splitlines()
     if item.secret or number is None or not 0 < int(number) <= len(lines):
         return ""
-    return f"\n    line {number}: {lines[int(number) - 1].strip()}"
+    return f"\n    {item.path}, line {number}: {lines[int(number) - 1].strip()}"
 
 
 def told(outcome: Outcome) -> str:
