@@ -194,6 +194,7 @@ class Parser:
         plain, longest = names.MAILBOX_NAME.fullmatch, names.ADDRESS_LIMIT - len(at_name)
         longest = min(longest, names.LOCAL_PART_LIMIT)
         sizes, default = self._sizes, domain.default_quota
+        hashes, common = declaration.hashes, passwords.COMMON_HASH.fullmatch
         for index, entry in enumerate(entries):
             if not isinstance(entry, dict) or not entry.keys() <= _MAILBOX_KEYS:
                 entry = self._mapping(entry, f"{path}[{index}]", _MAILBOX_KEYS)
@@ -227,10 +228,13 @@ class Parser:
                 state = self._state(state, f"{path}[{index}].state")
             rows[address] = (address, display_name, quota, state, by, None)
             if (hashed := get("password_hash")) is not None:
-                self._hash(hashed, entry, address, f"{path}[{index}]")
+                if type(hashed) is str and common(hashed) is not None and "password" not in entry:
+                    hashes[address] = hashed
+                else:
+                    self._hash(hashed, entry, address, f"{path}[{index}]")
             elif "password" in entry:
                 self._password(get("password"), address, f"{path}[{index}].password")
-            if len(entry) > 1:
+            if "aliases" in entry or "may_send_as" in entry or "sieve" in entry:
                 self._mailbox_extras(entry, f"{path}[{index}]", address, name)
 
     def _mailbox_name(self, entry: Mapping, path: str, domain: str) -> str | None:

@@ -49,6 +49,9 @@ _FORMS = {
     "SCRAM-SHA-1": re.compile(_SCRAM),
     "SCRAM-SHA-256": re.compile(_SCRAM),
 }
+COMMON_HASH = re.compile("|".join(rf"\{{{scheme}\}}(?:{_FORMS[scheme].pattern})" for scheme in SCHEMES))
+"""Hashes that are already what ``normal_hash`` returns."""
+
 _DIGESTS = {
     "SHA": "sha1",
     "SHA1": "sha1",

@@ -124,6 +124,8 @@ class _Run:
             if address not in given and address not in self.hashes
         }
         self.hashes.update(passwords.hash_all(plain, self.scheme))
+        if not self.hashes:
+            return given
         return {address: given.get(address) or self.hashes[address] for address in made.passwords}
 
     def _applied(self, made: Plan, hashes: Mapping[str, str], version: int) -> bool:
