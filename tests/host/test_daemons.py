@@ -232,7 +232,7 @@ def test_what_passes_every_check_but_does_not_answer_is_taken_back(
     assert files(host) == before
     ask[fault.role]()
     again = player.role(fault.role, {})
-    assert (again.status, again.changed) == (0, False)
+    assert (again.status, again.changed) == (0, False), again.output
 
 
 def served(role: str, target: Target) -> str:

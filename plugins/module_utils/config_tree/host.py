@@ -33,6 +33,10 @@ class Outcome:
     output: str
 
     @property
+    def timed_out(self) -> bool:
+        return self.status == 124
+
+    @property
     def failed(self) -> bool:
         return self.status != 0
 

@@ -51,16 +51,19 @@ def told(outcome: Outcome) -> str:
     command = " ".join(outcome.argv)
     if outcome.status == 127 and outcome.output.startswith(outcome.argv[0]):
         return outcome.output
+    if outcome.timed_out:
+        return f"{command} did not end in time"
     if outcome.status < 0:
         return f"{command} was ended by signal {-outcome.status}"
     return f"{command} ended with status {outcome.status}"
 
 
-def failure(headline: str, ending: str, output: str, items: Sequence[Item], changed: Sequence[str]) -> str:
-    """The whole message of a failed run, before secrets are masked."""
-    parts = pinpoint(output, items) or [f"The changes were in {', '.join(changed)}."] if changed else []
-    said = [f"It said:\n{shorten(output)}"] if output.strip() else ["It said nothing."]
-    return "\n".join([*parts, f"{headline}: {ending}", *said])
+def failure(headline: str, outcome: Outcome, items: Iterable[Item], changed: Sequence[str]) -> str:
+    """The whole message of a failed run; what the outcome said is without secrets already."""
+    others = [item for item in items if item.path != outcome.argv[0]]
+    parts = pinpoint(outcome.output, others) or [f"The changes were in {', '.join(changed)}."] if changed else []
+    said = f"It said:\n{shorten(outcome.output)}" if outcome.output.strip() else "It said nothing."
+    return "\n".join([*parts, f"{headline}: {told(outcome)}", said])
 
 
 def shorten(text: str) -> str:

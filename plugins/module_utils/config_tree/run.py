@@ -323,16 +323,19 @@ class _Run:
             raise _SwapError(self._failure(headline, outcome, situation, self._journal(began)))
 
     def _silence(self, seconds: float) -> Outcome | None:
-        """None when the daemon answers in time, else the last failed attempt."""
+        """None when the daemon answers in time, else the last attempt that failed by itself."""
         if not self.request.probe:
             return None
         deadline = self.host.now() + seconds
+        last: Outcome | None = None
         while True:
             outcome = self._run(self.request.probe, max(deadline - self.host.now(), 1))
             if not outcome.failed:
                 return None
+            if last is None or not outcome.timed_out:
+                last = outcome
             if self.host.now() >= deadline:
-                return outcome
+                return last
             self.host.wait(_POLL_SECONDS)
 
     def _journal(self, began: float) -> str:
@@ -412,8 +415,8 @@ class _Run:
 
     def _failure(self, headline: str, outcome: Outcome, situation: _Situation, journal: str = "") -> str:
         changed = [change.path for change in situation.plan.changes if not change.is_folder] or situation.watch_changed
-        output = "\n".join(text for text in (outcome.output, journal) if text)
-        return failure(headline, told(outcome), output, self.request.items, changed)
+        heard = replace(outcome, output="\n".join(text for text in (outcome.output, journal) if text))
+        return failure(headline, heard, self.request.items, changed)
 
     def _result(self, situation: _Situation) -> Result:
         diff = [describe(change, self.host.owner_name, self.host.group_name) for change in situation.plan.changes]

@@ -62,19 +62,30 @@ def test_a_line_beyond_the_end_is_not_quoted() -> None:
 
 
 def test_what_the_daemon_says_about_a_line_comes_first() -> None:
-    message = failure("The check failed", "x ended with status 1", "noise\n/etc/postfix/main.cf:1: bad", ITEMS, ["/a"])
+    message = failure("Failed", Outcome(("x",), 1, "noise\n/etc/postfix/main.cf:1: bad"), ITEMS, ["/a"])
     assert message.splitlines()[0] == "/etc/postfix/main.cf:1: bad"
 
 
 def test_the_changed_files_are_named_when_the_daemon_names_none() -> None:
-    message = failure("The check failed", "x ended with status 1", "bad", ITEMS, ["/etc/a", "/etc/b"])
+    message = failure("Failed", Outcome(("x",), 1, "bad"), ITEMS, ["/etc/a", "/etc/b"])
     assert message.splitlines()[0] == "The changes were in /etc/a, /etc/b."
+
+
+def test_the_program_that_complains_is_not_what_it_complains_about() -> None:
+    message = failure("Failed", Outcome(("/etc/postfix/main.cf",), 1, "/etc/postfix/main.cf: bad"), ITEMS, ["/etc/a"])
+    assert message.splitlines() == [
+        "The changes were in /etc/a.",
+        "Failed: /etc/postfix/main.cf ended with status 1",
+        "It said:",
+        "/etc/postfix/main.cf: bad",
+    ]
 
 
 @pytest.mark.parametrize(
     ("outcome", "said"),
     [
         (Outcome(("x", "y"), 3, ""), "x y ended with status 3"),
+        (Outcome(("x",), 124, ""), "x did not end in time"),
         (Outcome(("x",), -9, ""), "x was ended by signal 9"),
         (Outcome(("x",), 127, "x: there is no such program on the host"), "x: there is no such program on the host"),
     ],

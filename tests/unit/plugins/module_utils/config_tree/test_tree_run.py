@@ -109,6 +109,17 @@ def test_the_probe_has_until_the_deadline(host: FakeHost) -> None:
         run(host, file(content="newer\n"), probe_timeout=5)
 
 
+def test_a_probe_that_was_cut_short_does_not_hide_what_it_said_before(host: FakeHost) -> None:
+    def answer(argv: Sequence[str]) -> Outcome:
+        bad = tuple(argv) == PROBE and host.text("/etc/d/d.conf") == "new\n"
+        cut_short = bad and host.clock > 2
+        return Outcome(tuple(argv), 124 if cut_short else int(bad), "cut short" if cut_short else "no greeting")
+
+    host.programs = answer
+    with pytest.raises(ConfigTreeError, match="no greeting"):
+        run(host, file(), probe_timeout=3)
+
+
 def test_a_daemon_that_answers_only_at_first_is_noticed(host: FakeHost) -> None:
     host.programs = failing(PROBE, when=lambda: host.clock > 0 and host.text("/etc/d/d.conf") == "new\n")
     with pytest.raises(ConfigTreeError, match="does not answer"):
