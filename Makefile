@@ -47,8 +47,8 @@ demo: hosts ## Boot a mail server, send mail through it, and leave it up to play
 demo-down: python ## Remove the demo's mail server
 	@python tools/hosts.py down demo
 
-.PHONY: test test-unit test-host test-host-down lint
-test: hosts ## Run everything: lint, sanity, unit tests, all scenarios on real hosts
+.PHONY: test test-unit test-host test-host-down test-runs lint
+test: hosts $(BUILD)/importer.stamp ## Run everything: lint, sanity, unit tests, all scenarios on real hosts
 	@python tools/parts.py all
 
 test-unit: python ## Run the unit tests (ARGS="-k word" for some)
@@ -60,8 +60,13 @@ test-host: hosts ## Deploy and test one scenario: SCENARIO=default, full or debi
 test-host-down: python ## Remove the hosts of one scenario
 	@python tools/hosts.py down $(SCENARIO)
 
-lint: python ## Run every static check; one of them: make lint-NAME
+test-runs: hosts ## Try whole runs: check mode, roles alone, installation, interruptions (ARGS="-m 'not long'" for a part)
+	@python -m pytest tests/runs $(ARGS)
+
+lint: python $(BUILD)/importer.stamp ## Run every static check; one of them: make lint-NAME
 	@python tools/parts.py lint
+
+lint-importer: $(BUILD)/importer.stamp
 
 lint-%: python
 	@python tools/parts.py --show lint:$*
@@ -85,7 +90,7 @@ docs: python ## Generate the references of modules and roles
 	@python tools/references.py
 
 lock: python ## Pin the newest versions of the development requirements
-	@cd requirements; for each in bootstrap dev; do \
+	@cd requirements; for each in bootstrap dev importer; do \
 	  "$(UV)" pip compile --quiet --upgrade --universal --fork-strategy requires-python --python-version 3.11 \
 	    --generate-hashes --no-emit-index-url --no-header --output-file $$each.txt $$each.in; \
 	done
@@ -123,14 +128,24 @@ $(UV): requirements/bootstrap.txt
 	@"$(BUILD)/uv/bin/pip" --quiet install --require-hashes --requirement requirements/bootstrap.txt
 	@touch "$@"
 
-# uv does not read pip's settings; where packages come from is said to it.
+# $(call python-packages,VENV,REQUIREMENTS) makes the environment and installs what is required into it. uv does not read
+# pip's settings; where packages come from is said to it.
+define python-packages
+echo 'making $(patsubst $(CURDIR)/%,%,$(1)) ...'; \
+[ -x "$(1)/bin/python" ] || "$(UV)" venv --quiet --python "$(PYTHON)" "$(1)"; \
+index=$$("$(BUILD)/uv/bin/pip" config get global.index-url 2>/dev/null || true); \
+index=$${PIP_INDEX_URL:-$$index}; \
+$${index:+env UV_DEFAULT_INDEX="$$index"} "$(UV)" pip install --quiet --python "$(1)/bin/python" \
+  --require-hashes --requirements "$(2)"
+endef
+
 $(BUILD)/python.stamp: requirements/dev.txt | $(UV)
-	@echo 'making build/venv ...'
-	@[ -x "$(VENV)/bin/python" ] || "$(UV)" venv --quiet --python "$(PYTHON)" "$(VENV)"
-	@index=$$("$(BUILD)/uv/bin/pip" config get global.index-url 2>/dev/null || true); \
-	index=$${PIP_INDEX_URL:-$$index}; \
-	$${index:+env UV_DEFAULT_INDEX="$$index"} "$(UV)" pip install --quiet --python "$(VENV)/bin/python" \
-	  --require-hashes --requirements requirements/dev.txt
+	@$(call python-packages,$(VENV),$<)
+	@touch "$@"
+
+# galaxy-importer does not go together with the rest.
+$(BUILD)/importer.stamp: requirements/importer.txt | $(UV)
+	@$(call python-packages,$(BUILD)/importer,$<)
 	@touch "$@"
 
 # Ansible finds the collection by a folder named after it.

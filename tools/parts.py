@@ -105,6 +105,12 @@ def unit() -> Part:
     return Part("unit", [Step("unit", pytest("tests/unit"))], "make test-unit")
 
 
+def runs() -> Part:
+    """Whole runs of playbooks, the part of them that answers within minutes."""
+    some = "not long"
+    return Part("runs", [Step("runs", pytest("tests/runs", "-m", some))], f"make test-runs ARGS=\"-m '{some}'\"")
+
+
 def scenario(name: str) -> Part:
     return Part(
         f"scenario:{name}",
@@ -123,7 +129,7 @@ def scenario(name: str) -> Part:
 def chosen(names: Iterable[str]) -> list[Part]:
     """The parts of these names; a group's name stands for all of it. A long one first, then what answers quickly."""
     scenarios = [scenario(name) for name in SCENARIOS]
-    everything = [scenarios[0], *lint(), unit(), *scenarios[1:]]
+    everything = [scenarios[0], *lint(), unit(), *scenarios[1:], runs()]
     parts: list[Part] = []
     for name in names:
         found = [part for part in everything if name == "all" or part.name == name or part.name.split(":")[0] == name]
@@ -246,7 +252,7 @@ def report() -> int:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="Run parts of the test suite.")
-    parser.add_argument("parts", nargs="+", help="all, lint, lint:NAME, unit, scenario, scenario:NAME")
+    parser.add_argument("parts", nargs="+", help="all, lint, lint:NAME, unit, scenario, scenario:NAME, runs")
     parser.add_argument("--show", action="store_true", help="show the output while it comes; one part at a time")
     parser.add_argument("--jobs", type=int, default=2, help="how many parts to run at a time")
     arguments = parser.parse_args()

@@ -16,7 +16,6 @@ EXCLUDED = {
     "/etc/dovecot/private": "a certificate that Debian's package makes for itself",
     "/etc/group-": "backups that tools of Debian make, with the order of their calls",
     "/etc/gshadow-": "likewise",
-    "/etc/hosts": "the address of the host, and on an interrupted host the same again",
     "/etc/ld.so.cache": "a cache, in the order of installation",
     "/etc/machine-id": "made at the first boot",
     "/etc/passwd-": "likewise a backup",
@@ -27,13 +26,14 @@ EXCLUDED = {
     "/etc/ssl/private/ssl-cert-snakeoil.key": "likewise",
     "/var/lib/postoffice/directory.sqlite3": "its pages; what is in it is compared table by table",
     "/var/lib/postoffice/published/lookup.sqlite3": "likewise",
-    "/var/lib/postoffice/published/stamp": "likewise: counts changes",
 }
 # Of these the content differs (keys are random, compiled scripts carry times), though not who may read them.
 WITHOUT_CONTENT = (
     "/etc/postoffice/tls/",
     "/var/lib/dovecot/sieve/",
 )
+# What is in them is not the runs' but the users'.
+WITHOUT_INHABITANTS = ("/var/vmail",)
 # Holds fingerprints of the certificate.
 REMEMBERED_WATCH = "/var/lib/postoffice/config_tree/"
 ROOTS = (
@@ -77,6 +77,9 @@ def content(path, mode):
         remembered = json.loads(data)
         remembered["watch"] = sorted(remembered.get("watch") or {})
         data = json.dumps(remembered, sort_keys=True).encode()
+    if path.endswith("/published/state.json"):
+        # Beside the stamp, how often the directory was changed.
+        return json.loads(data)["stamp"]
     if path in ("/etc/passwd", "/etc/group", "/etc/shadow", "/etc/gshadow"):
         return accounts(path, data.decode())
     return hashlib.sha256(data).hexdigest()
@@ -95,7 +98,7 @@ def look(path):
         stat.filemode(about.st_mode), name(pwd.getpwuid, about.st_uid), name(grp.getgrgid, about.st_gid),
         content(path, about.st_mode),
     ]
-    if stat.S_ISDIR(about.st_mode):
+    if stat.S_ISDIR(about.st_mode) and path not in settings["without_inhabitants"]:
         for each in sorted(os.listdir(path)):
             look(os.path.join(path, each))
 
@@ -118,10 +121,10 @@ def tables(path, without):
 def when(column, value):
     return value is not None if column == "removed_at" else value
 
-# Salts differ, moments differ, and how often something was published differs.
+# Hashes have salts.
 for path in ("/var/lib/postoffice/directory.sqlite3", "/var/lib/postoffice/published/lookup.sqlite3"):
     if os.path.exists(path):
-        tables(path, ("password", "stamp", "counter"))
+        tables(path, ("password",))
 
 def output(*argv):
     return subprocess.run(argv, capture_output=True, text=True).stdout.splitlines()
@@ -142,6 +145,7 @@ def fingerprint(host: Host) -> dict[str, object]:
     settings = {
         "excluded": list(EXCLUDED),
         "without_content": list(WITHOUT_CONTENT),
+        "without_inhabitants": list(WITHOUT_INHABITANTS),
         "remembered_watch": REMEMBERED_WATCH,
         "roots": list(ROOTS),
         "units": list(UNITS),
