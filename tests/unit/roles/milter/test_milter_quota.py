@@ -26,10 +26,10 @@ class Service:
         self.full = set(full)
         self.asked: list[tuple[tuple[str, ...], int]] = []
 
-    def ask(self, mailboxes: Iterable[str], size: int) -> tuple[Reply | None, ...]:
+    def refusal(self, mailboxes: Iterable[str], size: int) -> Reply | None:
         names = tuple(mailboxes)
         self.asked.append((names, size))
-        return tuple(FULL if name in self.full else None for name in names)
+        return FULL if self.full.issuperset(names) else None
 
 
 @pytest.fixture
@@ -227,23 +227,21 @@ Serve = Callable[[Callable[[dict[str, str]], bytes]], Server]
 def test_the_policy_protocol(serve: Serve) -> None:
     full = b"action=552 5.2.2 full\n\n"
     server = serve(lambda question: full if question["recipient"].startswith("f") else b"action=DUNNO\n\n")
-    answers = QuotaStatus(server.path, 5).ask(["a@x.example", "f@x.example"], 42)
-    assert answers == (None, FULL)
-    assert [(question["recipient"], question["size"]) for question in server.questions] == [
-        ("a@x.example", "42"),
-        ("f@x.example", "42"),
-    ]
+    assert QuotaStatus(server.path, 5).refusal(["f@x.example", "a@x.example", "b@x.example"], 42) is None
+    asked = [(question["recipient"], question["size"]) for question in server.questions]
+    assert asked == [("f@x.example", "42"), ("a@x.example", "42")]
+    assert QuotaStatus(server.path, 5).refusal(["f@x.example", "ff@x.example"], 0) == FULL
 
 
 @pytest.mark.parametrize("answer", [b"", b"action=DUN", b"action=OK\n", b"x" * 5000])
 def test_an_incomplete_answer_is_none(serve: Serve, answer: bytes) -> None:
     with pytest.raises(UnavailableError):
-        QuotaStatus(serve(lambda question: answer).path, 5).ask(["a@x.example"], 0)
+        QuotaStatus(serve(lambda question: answer).path, 5).refusal(["a@x.example"], 0)
 
 
 def test_nobody_answers(tmp_path: Path) -> None:
     with pytest.raises(UnavailableError, match="quota-status"):
-        QuotaStatus(tmp_path / "quota-status", 5).ask(["a@x.example"], 0)
+        QuotaStatus(tmp_path / "quota-status", 5).refusal(["a@x.example"], 0)
 
 
 def test_an_answer_that_never_comes(tmp_path: Path) -> None:
@@ -251,4 +249,4 @@ def test_an_answer_that_never_comes(tmp_path: Path) -> None:
         silent.bind(str(tmp_path / "quota-status"))
         silent.listen()
         with pytest.raises(UnavailableError, match="timed out"):
-            QuotaStatus(tmp_path / "quota-status", 0.05).ask(["a@x.example"], 0)
+            QuotaStatus(tmp_path / "quota-status", 0.05).refusal(["a@x.example"], 0)
