@@ -12,15 +12,14 @@ version_added: 0.1.0
 author: The Post Office authors (@postoffice-mail)
 description:
   - Writes all configuration files of one daemon in one task. The new files are staged and checked where nobody sees
-    them, swapped in,
-    the daemon is told to reload and has to answer; otherwise the old files return and the task fails with what the
-    daemon said.
+    them, then swapped in; the daemon is told to reload and has to answer. Otherwise the old files return and the task
+    fails with what the daemon said.
   - The staged files appear at their real paths in a private mount namespace, in which the programs of O(check) run.
   - A run that was interrupted after the swap began is finished by the next one, which reports a change.
-  - Files that an earlier run wrote and that are no longer listed are removed after the reload. Nothing else is ever
-    removed.
-  - A symbolic link at a listed path is replaced by a file, its target is left alone. A path below a linked folder
-    is refused.
+  - Files that an earlier run wrote and that are no longer listed are removed after the reload, which is then repeated.
+    Nothing else is ever removed.
+  - A symbolic link at a listed path is replaced by a file, its target is left alone. A path below a linked folder is
+    refused.
 requirements:
   - Linux, and the right to mount in a namespace of its own (root on a host, C(CAP_SYS_ADMIN) in a container) when
     there is a O(check).
@@ -39,8 +38,7 @@ options:
       - C(state) is V(file), the default, or V(directory).
       - C(owner) and C(group) are names, V(root) by default.
       - C(mode) is text in octal digits, V("0644") for files and V("0755") for directories by default. Numbers are
-        refused, because YAML
-        reads an unquoted 0644 as 420.
+        refused, because YAML reads an unquoted 0644 as 420.
       - C(restart), when V(true), makes a change of this file run O(restart) instead of O(reload).
       - C(last), when V(true), has this file swapped after all others; meant for what a daemon rereads at every
         process start.
@@ -56,8 +54,7 @@ options:
   watch:
     description:
       - Files of others, such as certificates, that the daemon has read. When one of them is not what it was at the
-        last reload, the task
-        checks, reloads and probes, and reports a change. They need not exist.
+        last reload, the task checks, reloads and probes, and reports a change. They need not exist.
     type: list
     elements: str
     default: []
@@ -72,7 +69,9 @@ options:
       - Programs that judge the staged files, each a list of the program and its arguments, run without a shell.
       - The first that does not exit with status 0 fails the task before anything is changed. A program may be one
         of O(files).
-      - Status 127 says that what should be checked is not installed, which is a warning in check mode.
+      - In check mode a failure is a warning where an earlier task of a real run may have made the difference, that is,
+        when the tree was never deployed, a user, group or watched file is missing, or the status is 127 (a program is
+        not there).
     type: list
     elements: list
     default: []
@@ -92,7 +91,8 @@ options:
   probe:
     description:
       - The program, with its arguments, that exits with status 0 when the daemon answers. It is repeated until
-        O(probe_timeout).
+        O(probe_timeout), and once more half a second after its success, because many daemons reload a little later
+        than they say.
     type: list
     elements: str
     default: []
