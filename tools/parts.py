@@ -93,6 +93,7 @@ def lint() -> list[Part]:
         "docs": [Step("antsibull-docs", docs, folder=FARM)],
         "ansible-lint": [Step("ansible-lint", ["ansible-lint", "--offline", "--profile", "production"], folder=FARM)],
         "sanity": [Step("ansible-test sanity", [python, "tools/sanity.py"])],
+        "importer": [Step("galaxy-importer", [python, "tools/importer.py"])],
     }
     return [Part(f"lint:{name}", steps, f"make lint-{name}") for name, steps in checks.items()]
 
