@@ -78,7 +78,7 @@ bench-%: hosts
 collection-path: $(BUILD)/farm/ansible_collections/postoffice/mail ## Print the ANSIBLE_COLLECTIONS_PATH of this clone
 	@echo "$(BUILD)/farm"
 
-.PHONY: format shell docs lock clean
+.PHONY: format shell docs changelog lock clean
 format: python ## Format the Python code
 	@ruff check --fix-only --quiet . || true
 	@ruff format .
@@ -88,6 +88,9 @@ shell: python ## Open a shell with the tools and settings of this clone
 
 docs: python ## Generate the references of modules and roles
 	@python tools/references.py
+
+changelog: python ## Write the changelog of the version in galaxy.yml from its fragments
+	@antsibull-changelog release --update-existing
 
 lock: python ## Pin the newest versions of the development requirements
 	@cd requirements; for each in bootstrap dev importer; do \
