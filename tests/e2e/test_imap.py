@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 import imapclient
 import pytest
 from imapclient.exceptions import IMAPClientError, LoginError
-from mailtest.deployment import Deployment, Person, Shell
+from mailtest.deployment import Deployment, Endpoint, Person, Shell
 from mailtest.imap import Mailbox, connect, login
 from mailtest.mail import Outside, compose
 from mailtest.tls import any_certificate
@@ -89,6 +89,13 @@ def test_a_password_given_as_a_hash_works(deployment: Deployment) -> None:
     for address in deployment.variables["test_passwords"]:
         with connect(deployment.port("imaps")) as client:
             login(client, deployment.people[address])
+
+
+@pytest.mark.needs("ipv6")
+def test_mail_is_read_over_ipv6(deployment: Deployment, alice: Person) -> None:
+    with connect(Endpoint(deployment.address(6), 993)) as client:
+        login(client, alice)
+        assert client.folder_exists("INBOX")
 
 
 def test_people_see_their_own_mail_only(

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from email.message import EmailMessage
 
 import pytest
+from imapclient.exceptions import IMAPClientError
 from mailtest.imap import Mailbox
 from mailtest.mail import Outside, compose
 from mailtest.smtp import Reply
@@ -104,3 +105,9 @@ def test_a_message_larger_than_the_room_left_is_never_lost(
     sent = outside.send(SMALL, message=letter(100_000))
     delivered()
     assert small.holds(sent)
+
+
+def test_a_full_mailbox_takes_no_uploads(small: Mailbox, outside: Outside) -> None:
+    fill(outside, small, 100)
+    with pytest.raises(IMAPClientError, match=r"OVERQUOTA|[Qq]uota"):
+        small.client.append("Drafts", letter(20_000_000).as_bytes())

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import smtplib
 from collections.abc import Callable
 from email.header import decode_header, make_header
 
 import pytest
-from mailtest.deployment import Deployment, Person, a_labels
+from mailtest.deployment import Deployment, Person, Shell, a_labels
 from mailtest.imap import Mailbox
 from mailtest.mail import STRANGER, Outside, compose, trace
 from mailtest.smtp import Dialogue, plain
+from mailtest.waiting import wait_for
 
 ATTACHMENT = 20 * 1024 * 1024
 
@@ -163,17 +163,17 @@ def test_a_message_that_grows_over_the_limit_is_refused(outside: Outside) -> Non
 
 
 def test_a_20_mb_attachment_arrives_unharmed(outside: Outside, mailbox: Callable[[str], Mailbox]) -> None:
-    content = os.urandom(ATTACHMENT)
     message = compose(to="alice@example.org", subject="A film")
-    message.add_attachment(content, maintype="application", subtype="octet-stream", filename="film.bin")
+    message.add_attachment(os.urandom(ATTACHMENT), maintype="application", subtype="octet-stream", filename="film.bin")
     outside.send("alice@example.org", message=message)
     inbox = mailbox("alice@example.org")
-    received = inbox.wait_for(message, deadline=60)
-    (attachment,) = received.iter_attachments()
-    received_content = attachment.get_content()
-    assert hashlib.sha256(received_content).digest() == hashlib.sha256(content).digest()
+    (uid,) = wait_for(lambda: inbox.uids(message), "the large message", 60)
+    (film,) = message.iter_attachments()
+    encoded = str(film.get_payload()).encode().replace(b"\n", b"\r\n").strip()
+    assert len(encoded) > ATTACHMENT
+    assert encoded in inbox.raw(uid)
     inbox.client.select_folder("INBOX")
-    inbox.client.delete_messages(inbox.uids(message))
+    inbox.client.delete_messages([uid])
     inbox.client.expunge()
 
 
@@ -225,6 +225,16 @@ def test_addresses_beyond_ascii_are_not_promised(outside: Outside) -> None:
         dialogue.ehlo()
         assert "SMTPUTF8" not in dialogue.capabilities
         assert dialogue.command("MAIL FROM:<grüße@outside.example> SMTPUTF8").refused
+
+
+@pytest.mark.needs("root mail")
+def test_the_host_s_own_mail_reaches_its_operator(
+    host: Shell, deployment: Deployment, mailbox: Callable[[str], Mailbox]
+) -> None:
+    message = compose(to="root", sender="root", subject="Cron has something to say")
+    host.run("/usr/sbin/sendmail", "-t", stdin=message.as_string())
+    received = mailbox(deployment.variables["postfix_root_mail_to"]).wait_for(message)
+    assert received["Subject"] == "Cron has something to say"
 
 
 @pytest.mark.needs("ipv6")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
-from mailtest.deployment import Deployment, Person
+from mailtest.deployment import Deployment, Endpoint, Person
 from mailtest.elsewhere import Elsewhere
 from mailtest.imap import Mailbox
 from mailtest.mail import MailProgram, RefusedError
@@ -24,6 +24,13 @@ def test_a_message_between_two_users(
 ) -> None:
     sent = mail_program(alice, service).send("bob@example.org", subject="From me to you")
     assert mailbox("bob@example.org").wait_for(sent)["Subject"] == "From me to you"
+
+
+@pytest.mark.needs("ipv6")
+@pytest.mark.parametrize("port", [465, 587])
+def test_mail_is_submitted_over_ipv6(deployment: Deployment, alice: Person, port: int) -> None:
+    with submission(Endpoint(deployment.address(6), port), implicit_tls=port == 465) as dialogue:
+        assert dialogue.login(alice).code == 235
 
 
 @pytest.mark.needs("elsewhere", "smarthost")
