@@ -409,7 +409,7 @@ def test_no_secret_is_said_anywhere(clean: None, player: Player, host: Shell) ->
     assert processes
     assert "no such setting" in said
     for part in SURVIVING:
-        for spelling in {part, json.dumps(part)[1:-1], repr(part)[1:-1], json.dumps(json.dumps(part))[2:-2]}:
+        for spelling in (part, json.dumps(part)[1:-1], repr(part)[1:-1], json.dumps(json.dumps(part))[2:-2]):
             assert spelling not in said
             assert spelling not in "".join(processes)
             assert spelling not in journal

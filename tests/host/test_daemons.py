@@ -297,7 +297,7 @@ def test_after_a_kill_the_next_run_finishes_and_reports_it(
         with clients(patient(ask[role])) as loop:
             process = player.start_role(role, change)
             host.run("kill", "-9", wait_for(lambda: process_of_run(host, role), "the swap"))
-            status, _ = player.finish(process)
+            status, _unused = player.finish(process)
             assert status != 0
             finished = player.role(role, change)
         assert (finished.status, finished.changed) == (0, True)

@@ -132,7 +132,7 @@ PYTHONS = [pytest.param(version, marks=pytest.mark.python(version)) for version 
 def test_from_its_archive_in_an_empty_controller(
     python: str, empty: Callable[[str], Empty], archive: Path, tmp_path: Path
 ) -> None:
-    core, suite, _ = RELEASES[python]
+    core, suite, _unused = RELEASES[python]
     controller = empty(python)
     assert f"[core {core}." in output(controller.program("ansible"), "--version", environment=controller.environment)
     output(
@@ -148,7 +148,7 @@ def test_from_its_archive_in_an_empty_controller(
 
 @pytest.mark.parametrize("python", PYTHONS)
 def test_from_a_clone(python: str, empty: Callable[[str], Empty], clone: Path, tmp_path: Path) -> None:
-    _, _, suite = RELEASES[python]
+    _unused, _unused, suite = RELEASES[python]
     controller = empty(python)
     path = output("make", "--silent", "collection-path", environment=controller.environment, folder=clone).strip()
     with booted("cloned", suite) as host:

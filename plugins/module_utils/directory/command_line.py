@@ -32,7 +32,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         options.run(options)
     except DirectoryError as error:
-        print(error, file=sys.stderr)
+        sys.stderr.write(f"{error}\n")
         return 1
     return 0
 
@@ -55,20 +55,24 @@ def _arguments() -> argparse.ArgumentParser:
     command.add_argument("folder")
     command.set_defaults(run=_example)
     command = commands.add_parser("reference", help="print the table of fields")
-    command.set_defaults(run=lambda _options: print(fields.reference()))
+    command.set_defaults(run=lambda _options: _say(fields.reference()))
     return parser
+
+
+def _say(text: str) -> None:
+    sys.stdout.write(f"{text}\n")
 
 
 def _apply(options: argparse.Namespace) -> None:
     declared = _load(options.file)
     policy = Policy("inventory", int(time.time()))
     done = reconcile(options.database, lambda _current: parse(declared, policy.managed_by), policy)
-    print("changed" if done.changed else "unchanged")
+    _say("changed" if done.changed else "unchanged")
 
 
 def _publish(options: argparse.Namespace) -> None:
     done = publish(Settings(options.database, options.folder))
-    print("published" if done.written else "up to date")
+    _say("published" if done.written else "up to date")
 
 
 def _example(options: argparse.Namespace) -> None:
@@ -92,4 +96,4 @@ def _load(path: str) -> object:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    raise SystemExit(main())

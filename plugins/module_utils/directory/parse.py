@@ -228,7 +228,7 @@ class Parser:
                 state = self._state(state, f"{path}[{index}].state")
             rows[address] = (address, display_name, quota, state, by, None)
             if (hashed := get("password_hash")) is not None:
-                if type(hashed) is str and common(hashed) is not None and "password" not in entry:
+                if isinstance(hashed, str) and common(hashed) is not None and "password" not in entry:
                     hashes[address] = hashed
                 else:
                     self._hash(hashed, entry, address, f"{path}[{index}]")

@@ -174,7 +174,7 @@ def test_systemd_hears_in_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 
         def listen() -> None:
             while not heard or heard[-1] != b"BARRIER=1":
-                text, descriptors, _, _ = socket.recv_fds(manager, 4096, 1)
+                text, descriptors, _unused, _unused = socket.recv_fds(manager, 4096, 1)
                 heard.append(text)
                 for descriptor in descriptors:
                     os.close(descriptor)

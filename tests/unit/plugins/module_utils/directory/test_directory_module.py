@@ -59,8 +59,10 @@ def _systemd(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(directory_module.os.path, "isdir", lambda path: path == "/run/systemd/system" or real(path))
 
 
-def run(tmp_path: Path, domains: Any = DOMAINS, broken: bool = False, **options: Any) -> Module:
-    module = Module(tmp_path, directory_module.DIRECTORY, domains=json.dumps(domains), **options)
+def run(tmp_path: Path, domains: Any = None, broken: bool = False, **options: Any) -> Module:
+    module = Module(
+        tmp_path, directory_module.DIRECTORY, domains=json.dumps(DOMAINS if domains is None else domains), **options
+    )
     module.broken = broken
     with pytest.raises(Ended):
         directory_module.run_directory(module)
