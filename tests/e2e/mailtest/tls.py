@@ -37,7 +37,7 @@ def refusal(connection: socket.socket, context: ssl.SSLContext) -> str | None:
     try:
         with context.wrap_socket(connection, server_hostname="mail.example.org"):
             return None
-    except (ssl.SSLEOFError, ConnectionResetError):
+    except (ssl.SSLEOFError, ssl.SSLZeroReturnError, ConnectionResetError):
         return ENDED
     except ssl.SSLError as error:
         if "ALERT" in (error.reason or ""):
