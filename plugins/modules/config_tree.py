@@ -64,6 +64,14 @@ options:
     type: list
     elements: str
     default: []
+  watch_foreseen:
+    description:
+      - Those of O(watch) and O(watch_restart) that an earlier task of the same run has changed.
+      - In check mode that task left them as they were, and they count as changed here; otherwise only what is on the
+        host counts.
+    type: list
+    elements: str
+    default: []
   check:
     description:
       - Programs that judge the staged files, each a list of the program and its arguments, run without a shell.

@@ -20,6 +20,7 @@ ARGUMENT_SPEC: dict[str, dict[str, Any]] = {
     "secrets": {"type": "json", "default": "{}", "no_log": True},
     "watch": {"type": "list", "elements": "str", "default": []},
     "watch_restart": {"type": "list", "elements": "str", "default": []},
+    "watch_foreseen": {"type": "list", "elements": "str", "default": []},
     "check": {"type": "list", "elements": "list", "default": []},
     "reload": {"type": "list", "elements": "str", "default": []},
     "restart": {"type": "list", "elements": "str", "default": []},

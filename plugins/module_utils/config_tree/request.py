@@ -46,6 +46,7 @@ class Request:
     items: tuple[Item, ...]
     watch: tuple[str, ...] = ()
     watch_restart: tuple[str, ...] = ()
+    watch_foreseen: tuple[str, ...] = ()
     check: tuple[tuple[str, ...], ...] = ()
     reload: tuple[str, ...] = ()
     restart: tuple[str, ...] = ()
@@ -70,6 +71,7 @@ def parse_request(options: Mapping[str, object]) -> Request:
         items=parse_items(_json(options["files"], "files"), _json(options.get("secrets") or "{}", "secrets")),
         watch=_paths(options.get("watch"), "watch"),
         watch_restart=_paths(options.get("watch_restart"), "watch_restart"),
+        watch_foreseen=_paths(options.get("watch_foreseen"), "watch_foreseen"),
         check=_check(options.get("check")),
         reload=reload,
         restart=_argv(options.get("restart"), "restart") or reload,

@@ -29,6 +29,7 @@ PUT_BACK_SECONDS = 5
 SETTLE_SECONDS = 0.5
 _POLL_SECONDS = 0.25
 _NOT_INSTALLED = 127
+_FORESEEN = "foreseen"  # no fingerprint is like this
 
 
 @dataclass(frozen=True)
@@ -117,6 +118,8 @@ class _Run:
         plan = make_plan(self.request.items, state, sight, claimed, check_mode)
         watched = (*self.request.watch, *self.request.watch_restart)
         watch = {path: self.host.fingerprint(path) for path in watched}
+        if check_mode:
+            watch |= dict.fromkeys(set(watched) & set(self.request.watch_foreseen), _FORESEEN)
         return _Situation(state, pending, plan, watch, list(plan.warnings))
 
     def _names(self, folder: str, leftovers: set[str]) -> list[str]:
@@ -205,8 +208,8 @@ class _Run:
     def _may_be_too_early(self, outcome: Outcome, situation: _Situation) -> bool:
         """Whether a failed check in check mode can come from what is not installed or made yet."""
         never_deployed = situation.state.watch is None
-        watched_is_missing = "" in situation.watch.values()
-        return bool(never_deployed or watched_is_missing or situation.plan.warnings or outcome.status == _NOT_INSTALLED)
+        watched_is_to_come = {"", _FORESEEN} & set(situation.watch.values())
+        return bool(never_deployed or watched_is_to_come or situation.plan.warnings or outcome.status == _NOT_INSTALLED)
 
     # Swap
 

@@ -206,6 +206,23 @@ def test_files_without_a_change_but_a_new_certificate_are_reloaded(host: FakeHos
     assert not run(host, file(), watch=["/etc/cert"]).changed
 
 
+def test_check_mode_counts_a_foreseen_change_of_a_watched_file(host: FakeHost) -> None:
+    host.put("/etc/cert", "one\n")
+    run(host, file(), watch=["/etc/cert"])
+    foreseen: dict[str, Any] = {"watch": ["/etc/cert"], "watch_foreseen": ["/etc/cert", "/etc/other"]}
+    result = run(host, file(), check_mode=True, **foreseen)
+    assert result.changed
+    assert result.diff == ("/etc/cert is not what it was at the last reload\n",)
+    assert not run(host, file(), **foreseen).changed
+
+
+def test_check_mode_does_not_fail_over_a_file_that_a_real_run_makes_first(host: FakeHost) -> None:
+    run(host, file(), watch=["/etc/cert"])
+    host.programs = failing(CHECK, output="no certificate")
+    result = run(host, file(), check_mode=True, watch=["/etc/cert"], watch_foreseen=["/etc/cert"])
+    assert "no certificate" in result.warnings[0]
+
+
 def test_a_watched_file_can_ask_for_a_restart(host: FakeHost) -> None:
     run(host, file(), watch_restart=["/etc/cert"])
     host.put("/etc/cert", "two")
