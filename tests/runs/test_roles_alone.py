@@ -135,7 +135,7 @@ for sender in ("alice@example.org", "boss@example.org"):
         client.connect()
         client.mail("alice@example.org", login="alice@example.org")
         client.recipient("friend@partner.example")
-        client.header("From", sender)
+        client.header("From", sender.encode())
         client.end_of_headers()
         print(client.end_of_message())
 """)
@@ -167,6 +167,7 @@ def test_postfix(bare: Host, tmp_path: Path) -> None:
         mx.mail("stranger@outside.example")
         assert mx.rcpt("nobody@example.org")[0] == 550
         assert mx.rcpt("somebody@elsewhere.example")[0] in {454, 554}
+        mx.rset()
         refused = mx.sendmail("stranger@outside.example", ["sales@example.org"], "Subject: hello\r\n\r\nHello.\r\n")
     assert not refused
     wait_for(
