@@ -102,6 +102,7 @@ class Running:
     """A booted host and how to reach it."""
 
     host: Host
+    container: str
     address: str
     address6: str
     ports: dict[str, str] = field(default_factory=dict)
@@ -367,9 +368,10 @@ def boot(scenario: str, host: Host) -> None:
 
 def look_up(scenario: str, host: Host) -> Running:
     """How a running host is reached."""
-    facts = json.loads(podman("inspect", container_name(scenario, host.name)))[0]["NetworkSettings"]
+    container = json.loads(podman("inspect", container_name(scenario, host.name)))[0]
+    facts = container["NetworkSettings"]
     network = next(iter(facts["Networks"].values()))
-    running = Running(host, network["IPAddress"], network["GlobalIPv6Address"])
+    running = Running(host, container["Id"], network["IPAddress"], network["GlobalIPv6Address"])
     for port in PORTS:
         published = (facts.get("Ports") or {}).get(f"{PORTS[port]}/tcp")
         if published:
@@ -400,11 +402,16 @@ def alias(scenario: str, host: Host) -> str:
     return f"{host.name}.{scenario}"
 
 
+def unique(scenario: str, running: Running) -> str:
+    """A name that no other host has or had, so that a shared SSH connection never leads to another one."""
+    return f"{alias(scenario, running.host)}.{running.container[:12]}"
+
+
 def ssh_config(scenario: str, hosts: Sequence[Running]) -> str:
     blocks = [
-        f"Host {alias(scenario, running.host)} {running.address} {running.address6}\n"
+        f"Host {alias(scenario, running.host)} {unique(scenario, running)}\n"
         f"  HostName {running.address}\n"
-        f"  HostKeyAlias {alias(scenario, running.host)}\n"
+        f"  HostKeyAlias {unique(scenario, running)}\n"
         "  User root\n"
         f"  IdentityFile {HOSTS / 'id_ed25519'}\n"
         "  IdentitiesOnly yes\n"
@@ -422,7 +429,7 @@ def inventory(scenario: str, hosts: Sequence[Running], password: str) -> dict[st
     for running in hosts:
         config = CHECKOUT / "build" / "ssh_config"
         groups.setdefault(running.host.group, {"hosts": {}})["hosts"][running.host.name] = {
-            "ansible_host": alias(scenario, running.host),
+            "ansible_host": unique(scenario, running),
             "ansible_user": "root",
             "ansible_ssh_common_args": f"-F {config}",
             "host_address": running.address,
@@ -448,9 +455,7 @@ def describe(scenario: str, hosts: Sequence[Running]) -> None:
     secret = folder / "elsewhere.password"
     if not secret.exists():
         write_private(secret, secrets.token_urlsafe(18))  # for the user of the smarthost
-    known = [
-        f"{alias(scenario, running.host)} {ensure_key(folder / f'{running.host.name}.hostkey')}" for running in hosts
-    ]
+    known = [f"{unique(scenario, running)} {ensure_key(folder / f'{running.host.name}.hostkey')}" for running in hosts]
     write_private(folder / "known_hosts", "\n".join(known) + "\n")
     write_private(folder / "ssh_config", ssh_config(scenario, hosts))
     write_private(CHECKOUT / "build" / "ssh_config", f"Include {HOSTS}/*/ssh_config\n")

@@ -17,6 +17,9 @@ import idna
 
 REPOSITORY = Path(__file__).parents[3]
 
+# Always the same: Dovecot answers an address more and more slowly that tries one password after another.
+WRONG_PASSWORD = "' OR '1'='1"
+
 
 @dataclass(frozen=True)
 class Endpoint:
@@ -61,7 +64,7 @@ class Shell:
     def parse(cls, command: str) -> Shell:
         """From the command that opens the shell; one connection serves every further command."""
         program, *arguments = shlex.split(command)
-        sockets = Path(tempfile.gettempdir()) / f"postoffice-{os.getuid()}-%C"
+        sockets = Path(tempfile.gettempdir()) / f"postoffice-{os.getuid()}-%C-%k"
         sharing = ("ControlMaster=auto", f"ControlPath={sockets}", "ControlPersist=30")
         options = [f"-o{option}" for option in sharing] if program == "ssh" else []
         return cls((program, *options, *arguments))

@@ -77,15 +77,15 @@ def test_a_host_starts_with_its_key_and_its_user_s(tmp_path: Path) -> None:
 def running() -> list[Running]:
     ports = {"smtp": "192.0.2.2:25"}
     return [
-        Running(Host("server", "mail", "trixie"), "192.0.2.2", "2001:db8::2", ports),
-        Running(Host("elsewhere", "outside", "trixie"), "192.0.2.3", "2001:db8::3", ports),
+        Running(Host("server", "mail", "trixie"), "0123456789abcdef", "192.0.2.2", "2001:db8::2", ports),
+        Running(Host("elsewhere", "outside", "trixie"), "fedcba9876543210", "192.0.2.3", "2001:db8::3", ports),
     ]
 
 
 def test_the_inventory_has_each_host_in_its_group(running: list[Running]) -> None:
     written = hosts.inventory("full", running, "secret")["all"]
     server = written["children"]["mail"]["hosts"]["server"]
-    assert server["ansible_host"] == "server.full"
+    assert server["ansible_host"] == "server.full.0123456789ab"
     assert server["host_address6"] == "2001:db8::2"
     assert list(written["children"]["outside"]["hosts"]) == ["elsewhere"]
     assert written["vars"]["elsewhere"]["address"] == "192.0.2.3"
@@ -95,9 +95,10 @@ def test_without_a_host_elsewhere_nobody_knows_of_one(running: list[Running]) ->
     assert hosts.inventory("demo", running[:1], "secret")["all"]["vars"] == {"host_scenario": "demo"}
 
 
-def test_ssh_reaches_a_host_by_name_and_by_address(running: list[Running]) -> None:
+def test_ssh_reaches_a_host_by_its_name_and_by_one_that_no_other_has(running: list[Running]) -> None:
     text = hosts.ssh_config("full", running)
-    assert "Host server.full 192.0.2.2 2001:db8::2\n" in text
+    assert "Host server.full server.full.0123456789ab\n  HostName 192.0.2.2\n" in text
+    assert "HostKeyAlias server.full.0123456789ab\n" in text
     assert "StrictHostKeyChecking yes" in text
 
 
