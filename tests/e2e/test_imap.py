@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 import imapclient
 import pytest
 from imapclient.exceptions import IMAPClientError, LoginError
-from mailtest.deployment import Deployment, Endpoint, Person, Shell
+from mailtest.deployment import WRONG_PASSWORD, Deployment, Endpoint, Person, Shell
 from mailtest.imap import Mailbox, connect, login
 from mailtest.mail import Outside, compose
 from mailtest.tls import any_certificate
@@ -49,7 +49,7 @@ def test_port_143_takes_no_password_in_cleartext(deployment: Deployment, alice: 
 def test_a_wrong_password_does_not_open(deployment: Deployment, alice: Person) -> None:
     with connect(deployment.port("imaps")) as client:
         with pytest.raises(LoginError):
-            client.login(alice.address, "' OR '1'='1")
+            client.login(alice.address, WRONG_PASSWORD)
         client.login(alice.address, alice.password)
 
 

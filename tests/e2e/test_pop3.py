@@ -8,7 +8,7 @@ import socket
 from collections.abc import Callable
 
 import pytest
-from mailtest.deployment import Deployment, Endpoint, Person
+from mailtest.deployment import WRONG_PASSWORD, Deployment, Endpoint, Person
 from mailtest.imap import Mailbox
 from mailtest.mail import Outside
 from mailtest.tls import any_certificate
@@ -44,7 +44,7 @@ def test_a_wrong_password_does_not_open(deployment: Deployment, alice: Person) -
     client = connect(deployment.port("pop3s"))
     client.user(alice.address)
     with pytest.raises(poplib.error_proto):
-        client.pass_("wrong")
+        client.pass_(WRONG_PASSWORD)
     client.user(alice.address)
     client.pass_(alice.password)
     client.quit()

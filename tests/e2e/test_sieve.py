@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from email.message import EmailMessage
 
 import pytest
-from mailtest.deployment import Deployment, Person
+from mailtest.deployment import WRONG_PASSWORD, Deployment, Person
 from mailtest.elsewhere import Elsewhere
 from mailtest.imap import Mailbox
 from mailtest.mail import Outside, compose
@@ -56,7 +56,7 @@ def test_the_right_password_opens(deployment: Deployment, bob: Person, mechanism
 def test_a_wrong_password_does_not(deployment: Deployment, alice: Person) -> None:
     with connect(deployment) as client:
         client.starttls()
-        assert not client.login(Person(alice.address, "wrong")).ok
+        assert not client.login(Person(alice.address, WRONG_PASSWORD)).ok
         assert client.login(alice).ok
 
 

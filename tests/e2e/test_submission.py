@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
-from mailtest.deployment import Deployment, Endpoint, Person
+from mailtest.deployment import WRONG_PASSWORD, Deployment, Endpoint, Person
 from mailtest.elsewhere import Elsewhere
 from mailtest.imap import Mailbox
 from mailtest.mail import MailProgram, RefusedError
@@ -51,7 +51,7 @@ def test_the_right_password_opens(deployment: Deployment, alice: Person, service
 @MECHANISMS
 def test_a_wrong_password_does_not(deployment: Deployment, alice: Person, service: str, mechanism: str) -> None:
     with connect(deployment, service) as dialogue:
-        assert dialogue.login(Person(alice.address, "wrong"), mechanism).code == 535
+        assert dialogue.login(Person(alice.address, WRONG_PASSWORD), mechanism).code == 535
         assert sends_nothing(dialogue)
         assert dialogue.login(alice).code == 235
 
@@ -68,7 +68,7 @@ def sends_nothing(dialogue: Dialogue) -> bool:
 def test_a_user_who_does_not_exist_is_refused_alike(deployment: Deployment, alice: Person) -> None:
     with connect(deployment, "submissions") as dialogue:
         unknown = dialogue.login(Person("nobody-at-all@example.org", "x"))
-        wrong = dialogue.login(Person(alice.address, "wrong"))
+        wrong = dialogue.login(Person(alice.address, WRONG_PASSWORD))
         assert unknown == wrong
         assert unknown.code == 535
         assert dialogue.login(alice).code == 235
