@@ -52,16 +52,16 @@ class Screen:
         """What the current step is doing; overwritten by the next."""
         if self.live:
             seconds = f"{time.monotonic() - self.begin:.0f} s"
-            print(f"\r\033[K  {'':10} \033[2m{what[:58]:58} {seconds:>6}\033[0m", end="", flush=True)
+            print(f"\r\033[K  {'':10} \033[2m{what[:66]:66} {seconds:>6}\033[0m", end="", flush=True)
 
     def note(self, what: str) -> None:
         """The same where lines cannot be overwritten, so more rarely."""
         if not self.live:
-            print(f"  {'':10} {what[:58]:58} {time.monotonic() - self.begin:5.1f} s", flush=True)
+            print(f"  {'':10} {what[:66]:66} {time.monotonic() - self.begin:5.1f} s", flush=True)
 
     def done(self, name: str, what: str) -> None:
         start = "\r\033[K" if self.live else ""
-        print(f"{start}  {name:10} {what:58} {time.monotonic() - self.begin:5.1f} s", flush=True)
+        print(f"{start}  {name:10} {what:66} {time.monotonic() - self.begin:5.1f} s", flush=True)
 
 
 @dataclass(frozen=True)
