@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -104,16 +105,19 @@ class Player:
         }
         return [{"block": [task], "always": [report]}]
 
-    def role(self, name: str, variables: Mapping[str, Any], *arguments: str) -> Played:
-        """One role of the site, wired as the site wires it; the others lend their defaults only."""
-        status, output = self.finish(self.start_role(name, variables, *arguments))
-        return Played(status, output, {"changed": "changed=0 " not in output})
+    def roles(self, names: Collection[str], variables: Mapping[str, Any], *arguments: str) -> Played:
+        """Some roles of the site, wired as the site wires them; the others lend their defaults only."""
+        status, output = self.finish(self.start_roles(names, variables, *arguments))
+        changes = re.search(r"changed=(\d+) ", output)
+        return Played(status, output, {"changed": bool(changes and int(changes[1]))})
 
-    def start_role(self, name: str, variables: Mapping[str, Any], *arguments: str) -> subprocess.Popen[str]:
+    def start_roles(
+        self, names: Collection[str], variables: Mapping[str, Any], *arguments: str
+    ) -> subprocess.Popen[str]:
         site = yaml.safe_load((REPOSITORY / "playbooks" / "site.yml").read_text())
         for play in site:
             for role in play["roles"]:
-                if role["role"] != f"{ROLE_PREFIX}{name}":
+                if role["role"].removeprefix(ROLE_PREFIX) not in names:
                     role["when"] = False
         extra = self.folder / "extra.json"
         extra.write_text(json.dumps(variables))
@@ -148,4 +152,5 @@ class Player:
         for process in self.running:
             if process.poll() is None:
                 os.killpg(process.pid, signal.SIGKILL)
+            if process.stdout and not process.stdout.closed:
                 process.communicate()

@@ -24,6 +24,7 @@ from playing import Player, Target
 
 FOLDERS = ("/etc/postfix", "/etc/dovecot", "/etc/systemd/system", "/usr/local/lib/postoffice")
 CERTIFICATE = "/etc/postoffice/tls/fullchain.pem"
+ROLES = ("dovecot", "postfix")
 KEY = "/etc/postoffice/tls/privkey.pem"
 
 
@@ -211,7 +212,7 @@ def test_what_cannot_work_is_refused_and_nobody_notices(
 ) -> None:
     before = files(host)
     with clients(ask[fault.role]) as loop:
-        played = player.role(fault.role, fault.variables)
+        played = player.roles([fault.role], fault.variables)
         wait_for(lambda: loop.answers > 3, "clients")
     assert played.status != 0
     for pattern in fault.said:
@@ -225,13 +226,13 @@ def test_what_passes_every_check_but_does_not_answer_is_taken_back(
     fault: Fault, player: Player, host: Shell, ask: Mapping[str, Callable[[], None]]
 ) -> None:
     before = files(host)
-    played = player.role(fault.role, fault.variables)
+    played = player.roles([fault.role], fault.variables)
     assert played.status != 0
     assert f"{fault.role} does not answer with the new configuration" in played.output
     assert f"The old files are back, {fault.role} answers" in played.output
     assert files(host) == before
     ask[fault.role]()
-    again = player.role(fault.role, {})
+    again = player.roles([fault.role], {})
     assert (again.status, again.changed) == (0, False), again.output
 
 
@@ -250,28 +251,24 @@ def pem(connection: ssl.SSLSocket) -> str:
     return ssl.DER_cert_to_PEM_cert(connection.getpeercert(binary_form=True) or b"").strip()
 
 
-@pytest.mark.parametrize("role", ["dovecot", "postfix"])
-def test_a_new_certificate_is_served_after_the_run(role: str, player: Player, host: Shell, target: Target) -> None:
+def test_a_new_certificate_is_served_after_the_run(player: Player, host: Shell, target: Target) -> None:
     kept = "/run/postoffice-host-test"
     host.run("cp", "-a", "/etc/postoffice/tls", kept)
     try:
-        old = served(role, target)
+        old = {role: served(role, target) for role in ROLES}
         host.run(
             *("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"),
             *("-days", "30", "-subj", "/CN=new.example", "-keyout", KEY, "-out", CERTIFICATE),
         )
         new = host.output("openssl", "x509", "-in", CERTIFICATE).strip()
-        predicted = player.role(role, {}, "--check", "--diff")
-        assert predicted.changed
-        assert CERTIFICATE in predicted.output
-        assert served(role, target) == old
-        assert player.role(role, {}).changed
-        assert served(role, target) == new
+        played = player.roles(ROLES, {}, "--diff")
+        assert played.output.count(f"{CERTIFICATE} is not what it was at the last reload") == len(ROLES)
+        assert {role: served(role, target) for role in ROLES} == dict.fromkeys(ROLES, new)
     finally:
         host.run("cp", "-a", f"{kept}/.", "/etc/postoffice/tls/")
         host.run("rm", "-r", kept)
-        assert player.role(role, {}).status == 0
-    assert served(role, target) == old
+        assert player.roles(ROLES, {}).status == 0
+    assert {role: served(role, target) for role in ROLES} == old
 
 
 def process_of_run(host: Shell, role: str) -> str:
@@ -295,20 +292,21 @@ def test_after_a_kill_the_next_run_finishes_and_reports_it(
 ) -> None:
     try:
         with clients(patient(ask[role])) as loop:
-            process = player.start_role(role, change)
+            process = player.start_roles([role], change)
             host.run("kill", "-9", wait_for(lambda: process_of_run(host, role), "the swap"))
             status, _unused = player.finish(process)
             assert status != 0
-            finished = player.role(role, change)
+            finished = player.roles([role], change)
         assert (finished.status, finished.changed) == (0, True)
         assert loop.troubles == []
-        assert not player.role(role, change).changed
     finally:
-        assert player.role(role, {}).status == 0
+        undone = player.roles([role], {}, "--diff")
+        assert undone.status == 0
+    assert "was interrupted" not in undone.output
 
 
-def test_what_is_served_now_is_what_was_served_before(player: Player, ask: Mapping[str, Callable[[], None]]) -> None:
-    for role, question in ask.items():
-        played = player.role(role, {}, "--check")
-        assert (played.status, played.changed) == (0, False), played.output
+def test_everything_is_as_it_was_in_the_end(player: Player, ask: Mapping[str, Callable[[], None]]) -> None:
+    played = player.roles(ROLES, {}, "--check", "--diff")
+    assert (played.status, played.changed) == (0, False), played.output
+    for question in ask.values():
         question()

@@ -25,7 +25,6 @@ CHECK_SECONDS = 120
 ACTION_SECONDS = 180
 LOCK_SECONDS = 120
 JOURNAL_SECONDS = 10
-PUT_BACK_SECONDS = 5
 SETTLE_SECONDS = 0.5
 _POLL_SECONDS = 0.25
 _NOT_INSTALLED = 127
@@ -367,7 +366,7 @@ class _Run:
     def _state_with_old_files(self) -> str:
         if not self.request.probe:
             return ""
-        silence = self._silence(PUT_BACK_SECONDS)
+        silence = self._silence(self.request.probe_timeout)
         return f", but {self.request.name} does not answer with them" if silence else f", {self.request.name} answers"
 
     def _restore_and_reload(self, pending: Pending) -> str:
