@@ -140,7 +140,7 @@ def test_from_its_archive_in_an_empty_controller(
         environment=controller.environment,
     )  # fmt: skip
     installed = controller.home / ".ansible/collections/ansible_collections/postoffice/mail"
-    with booted("installed", suite) as host:
+    with booted("inst", suite) as host:
         fill_in(installed / "inventories/example", tmp_path / "mine", host)
         ansible = Controller(controller.program("ansible-playbook"), controller.environment, tmp_path)
         deploys(ansible, "postoffice.mail.site", tmp_path / "mine", host)
@@ -151,7 +151,7 @@ def test_from_a_clone(python: str, empty: Callable[[str], Empty], clone: Path, t
     _unused, _unused, suite = RELEASES[python]
     controller = empty(python)
     path = output("make", "--silent", "collection-path", environment=controller.environment, folder=clone).strip()
-    with booted("cloned", suite) as host:
+    with booted("clone", suite) as host:
         fill_in(clone / "inventories/example", tmp_path / "mine", host)
         environment = {**controller.environment, "ANSIBLE_COLLECTIONS_PATH": path}
         ansible = Controller(controller.program("ansible-playbook"), environment, clone)

@@ -69,7 +69,7 @@ def test_interrupted_runs_end_well_and_mail_is_served_all_the_while(deployed: De
 @pytest.mark.parametrize("number", range(3))
 def test_an_interrupted_first_run_ends_like_an_uninterrupted_one(deployed: Deployed, seed: str, number: int) -> None:
     chance = random.Random(f"{seed} first {number} {deployed.host.suite}")
-    with booted("interrupted", deployed.host.suite) as host:
+    with booted("cut", deployed.host.suite) as host:
         moment = chance.uniform(0.5, deployed.first.seconds)
         story = interrupt(host, BEFORE, moment, chance.choice(["kill", "cut"]))
         play(host, BEFORE).demand()

@@ -18,6 +18,7 @@ import yaml
 from ansible_collections.postoffice.mail.tests.e2e.mailtest.deployment import Endpoint, Shell
 
 REPOSITORY = Path(__file__).parents[3]
+RELEASES = {"bookworm": "12", "trixie": "13"}
 
 
 @dataclass(frozen=True)
@@ -60,7 +61,8 @@ def _hosts(*arguments: str) -> None:
 @contextmanager
 def booted(name: str, suite: str) -> Iterator[Host]:
     """A bare host of that Debian release; it is removed at the end."""
-    host = Host(f"runs-{name}-{suite}", suite)
+    # Short, because the path of a shared SSH connection has the name in it and must not be longer than 107 characters.
+    host = Host(f"r-{name}-{RELEASES[suite]}", suite)
     _hosts("down", host.scenario)
     _hosts("up", host.scenario, f"--suite={suite}", "--publish")
     try:
