@@ -35,6 +35,8 @@ EXPECTED = [
         "postfix/cleanup", "file system clock is [1-9] seconds ahead|resetting file time stamps", "a slow machine"
     ),
     Expected("dovecot", "master: Warning: SIGHUP received - reloading configuration", "how a reload is logged"),
+    Expected("dovecot", r"master: Warning: Killed with signal 15 \(by pid=\d+ uid=0 ", "how a restart is logged"),
+    Expected("dovecot", "FTS Xapian: Can not open RO index .*NotFound", "a search in a folder not yet indexed"),
     Expected("postfix/.*smtpd", "SASL (PLAIN|LOGIN) authentication failed", DELIBERATE),
     Expected("postfix/.*smtpd", "non-SMTP command from", DELIBERATE),
     Expected(

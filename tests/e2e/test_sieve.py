@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Callable, Iterator
 from email.message import EmailMessage
 
@@ -91,7 +92,8 @@ def test_an_absent_person_answers(
     """Once, to who wrote to them, with an empty envelope sender."""
     install(
         sieve,
-        'require ["vacation"];\nvacation :days 1 :subject "Ich bin verreist" "Zurück am 1. Mai.";\n',
+        'require ["vacation"];\n'
+        f'vacation :days 1 :handle "{uuid.uuid4()}" :subject "Ich bin verreist" "Zurück am 1. Mai.";\n',
     )
     writer = "alice@example.org"
     inbox = mailbox("alice@example.org")
