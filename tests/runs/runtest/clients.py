@@ -45,13 +45,9 @@ def ask_smtp(endpoint: Endpoint) -> None:
 
 def ask_imap(endpoint: Endpoint) -> None:
     """Alice, who logs in and looks at her inbox."""
-    client: imapclient.IMAPClient = connect(endpoint)
-    try:
+    with connect(endpoint) as client:
         login(client, Person(*ALICE))
         client.select_folder("INBOX", readonly=True)
-        client.logout()
-    finally:
-        client.shutdown()
 
 
 @contextmanager
