@@ -42,9 +42,10 @@ class FakeHost:
     programs: Callable[[Sequence[str]], Outcome] = fine
     users: dict[str, int] = field(default_factory=lambda: {"root": 0, "vmail": 5000})
     fails_after: int | None = None
-    full: bool = False
+    fits: int | None = None
     ran: list[tuple[str, ...]] = field(default_factory=list)
     staged: list[str] = field(default_factory=list)
+    renamed: list[str] = field(default_factory=list)
     clock: float = 0.0
     operations: int = 0
     viewing: bool = False
@@ -86,8 +87,10 @@ class FakeHost:
     def write(self, path: str, content: bytes, mode: int, uid: int, gid: int) -> None:
         self._step()
         assert self.tree[posixpath.dirname(path)].kind == "directory"
-        if self.full and not path.startswith(STATE):
-            raise OSError(28, "No space left on device")
+        if self.fits is not None and not path.startswith(STATE):
+            if self.fits == 0:
+                raise OSError(28, "No space left on device")
+            self.fits -= 1
         self.tree[path] = Inode("file", mode, uid, gid, content)
 
     def rename(self, source: str, target: str) -> None:
@@ -95,6 +98,8 @@ class FakeHost:
         if self.tree.get(target) is self.tree[source]:
             return
         self.tree[target] = self.tree.pop(source)
+        if not self.viewing:
+            self.renamed.append(target)
 
     def keep(self, source: str, target: str) -> None:
         self._step()

@@ -137,12 +137,33 @@ def test_when_the_old_files_do_not_work_either_it_says_so_and_the_next_run_goes_
     assert host.ran == [CHECK, RELOAD, PROBE, PROBE]
 
 
-def test_a_full_disk_is_an_error_about_the_file(host: FakeHost) -> None:
-    host.full = True
+@pytest.mark.parametrize("fits", [0, 1, 2])
+def test_a_full_disk_is_an_error_about_the_file(host: FakeHost, fits: int) -> None:
+    host.fits = fits
     before = host.snapshot()
-    with pytest.raises(ConfigTreeError, match=r"/etc/d/d\.conf cannot be written: No space left on device"):
-        run(host, file(), check=[])
+    paths = ["/etc/d/a", "/etc/d/d.conf", "/etc/new/b"]
+    failed = ["/etc/d/a", "/etc/new/b", "/etc/d/d.conf"][fits]
+    with pytest.raises(ConfigTreeError, match=f"{failed} cannot be written: No space left on device"):
+        run(host, *(file(path) for path in paths), check=[])
     assert host.snapshot() == before
+
+
+def test_new_files_are_swapped_first_and_those_read_all_the_time_last_also_on_the_way_back(host: FakeHost) -> None:
+    host.put("/etc/d/a.conf", "old\n")
+    host.put("/etc/d/z.conf", "old\n")
+    host.programs = failing(PROBE)
+    files = [
+        file("/etc/d/a.conf", last=True),
+        file("/etc/d/b.conf", last=True),
+        file("/etc/d/z.conf"),
+        file("/etc/d/zz"),
+    ]
+    with pytest.raises(ConfigTreeError):
+        run(host, *files)
+    assert [path for path in host.renamed if path.startswith("/etc")] == [
+        *("/etc/d/zz", "/etc/d/z.conf", "/etc/d/b.conf", "/etc/d/a.conf"),
+        *("/etc/d/z.conf", "/etc/d/a.conf"),
+    ]
 
 
 def test_restart_is_asked_for_by_file_and_units_are_read_again(host: FakeHost) -> None:
