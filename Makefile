@@ -30,6 +30,7 @@ export MOLECULE_COMMAND_BORDERS := false
 export MYPYPATH := $(BUILD)/farm
 export PYTHONPATH := $(BUILD)/farm
 export PYTHONDONTWRITEBYTECODE := 1
+export PYTHONUNBUFFERED := 1
 export UV_SYSTEM_CERTS := 1
 export RUFF_CACHE_DIR := $(BUILD)/cache/ruff
 export MYPY_CACHE_DIR := $(BUILD)/cache/mypy

@@ -220,7 +220,10 @@ def _reload(command: Sequence[str]) -> None:
     if not command:
         return
     try:
-        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=RELOAD_SECONDS)
+        # There is no AnsibleModule here, whose run_command is asked for from ansible-core 2.21 on.
+        done = subprocess.run(  # pylint: disable=ansible-bad-function
+            command, capture_output=True, text=True, check=False, timeout=RELOAD_SECONDS
+        )
     except subprocess.TimeoutExpired:
         raise PublishError(f"published, but {' '.join(command)} did not end within {RELOAD_SECONDS} seconds") from None
     if done.returncode == SYSTEMCTL_NOT_INSTALLED and os.path.basename(command[0]) == "systemctl":
