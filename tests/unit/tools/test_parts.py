@@ -1,4 +1,4 @@
-# Copyright (c) The Post Office contributors
+# Copyright (c) The Post Office authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Running the parts of the suite: nothing that fails may look as if it had passed."""
