@@ -284,7 +284,7 @@ def process_of_run(host: Shell, role: str) -> str:
     ("role", "change"),
     [
         ("postfix", {"postfix_settings": {"delay_warning_time": "7h"}}),
-        ("dovecot", {"dovecot_settings": {"login_greeting": "Good day."}}),
+        ("dovecot", {"dovecot_connections_per_user": 31}),
     ],
 )
 def test_after_a_kill_the_next_run_finishes_and_reports_it(
