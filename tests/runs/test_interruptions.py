@@ -17,7 +17,9 @@ from ansible_collections.postoffice.mail.tests.runs.runtest.host import Host, bo
 from ansible_collections.postoffice.mail.tests.runs.runtest.inventories import AFTER, BEFORE
 from ansible_collections.postoffice.mail.tests.runs.runtest.run import Deployed, play, start
 
-INTERRUPTIONS = [pytest.param(3, id="3"), pytest.param(14, id="14", marks=pytest.mark.long)]
+pytestmark = pytest.mark.long
+
+INTERRUPTIONS = [3, 14]
 
 
 def interrupt(host: Host, variables: Mapping[str, Any], moment: float, way: str) -> str:
@@ -63,7 +65,6 @@ def test_interrupted_runs_end_well_and_mail_is_served_all_the_while(deployed: De
     play(host, inventories[(count - 1) % 2]).demand_unchanged()
 
 
-@pytest.mark.long
 @pytest.mark.parametrize("number", range(3))
 def test_an_interrupted_first_run_ends_like_an_uninterrupted_one(deployed: Deployed, seed: str, number: int) -> None:
     chance = random.Random(f"{seed} first {number} {deployed.host.suite}")
