@@ -5,7 +5,8 @@
 """The copy that Postfix reads: what it needs of the directory, and no password.
 
 ``content`` is pure as far as a database is: it turns the views into tables with indexes and a file of expressions.
-``publish`` puts both in place by rename and tells Postfix, only when something that matters to it has changed.
+``publish`` puts both in place by rename, only when something in them has changed.  Who reads the lookups notices a new
+file; expressions are read by Postfix itself, which has to be told.
 """
 
 from __future__ import annotations
@@ -56,7 +57,10 @@ _SAFE_LOCAL_PART = r"(?=[a-z0-9!#$%&'*+\/=?^_`{|}~.-]+@)"
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """Where to publish, for which group (an id, None: keep), and whom to tell (an argument list, empty: nobody)."""
+    """Where to publish, for which group (an id, None: keep), and how to tell who reads the expressions.
+
+    ``reload`` is an argument list; empty: nobody is told.
+    """
 
     database: str
     folder: str
@@ -101,16 +105,17 @@ def _publish_once(settings: Settings) -> Published:
     else:
         os.unlink(temporary)
     state = read_state(settings.folder)
-    reload_wanted = state.get("stamp") != stamp
+    told = hashlib.sha256(expressions.encode()).hexdigest()
+    reload_wanted = state.get("expressions") != told
     if reload_wanted:
         _reload(settings.reload)
-    if state != (new_state := {"stamp": stamp, "counter": counter}):
+    if state != (new_state := {"stamp": stamp, "expressions": told, "counter": counter}):
         _write_file(settings, STATE_FILE, json.dumps(new_state) + "\n")
     return Published(written, reload_wanted and bool(settings.reload), stamp)
 
 
 def read_state(folder: str) -> dict[str, object]:
-    """Return what was published last: the stamp that Postfix was told about, and the database's change counter."""
+    """Return what was published last: its stamp, the expressions that were told, the database's change counter."""
     try:
         with open(os.path.join(folder, STATE_FILE), encoding="utf-8") as file:
             state = json.load(file)

@@ -52,9 +52,7 @@ CACHE_PARAMETER = re.compile(r"_cache_(database|map)$|^address_verify_map$")
 NO_TABLE = re.compile(r"_command_filter$|^smtpd_sasl_mechanism_filter$")
 TABLE = re.compile(r"^!?(proxy:)?([a-z0-9-]+):(.+)$", re.DOTALL)
 # These keep their rows in the configuration itself, or ask a server that may be away.
-TABLES_WITHOUT_FILE = frozenset(
-    {"inline", "static", "fail", "internal", "environ", "memcache", "tcp", "socketmap", "unix"}
-)
+TABLES_WITHOUT_FILE = frozenset({"inline", "static", "fail", "internal", "environ", "memcache", "tcp", "unix"})
 NESTED_TABLES = frozenset({"pipemap", "unionmap", "randmap"})
 # Values are words although the default looks like a switch.
 WORDS = frozenset(
@@ -293,7 +291,11 @@ def check_table(setting: Setting, proxied: bool, kind: str, name: str, host: Hos
     key = (proxied, kind, name)
     if key not in host.answers:
         answer = run(
-            "/usr/sbin/postmap", "-q", "probe@postoffice.invalid", f"{kind}:{name}", user=host.user if proxied else None
+            "/usr/sbin/postmap",
+            "-q",
+            "probe@postoffice.invalid",
+            f"{kind}:{name}",
+            user=host.user if proxied or kind == "socketmap" else None,
         )
         failed = answer.status not in (0, 1) and not answer.errors
         host.answers[key] = findings.hear(answer.errors) + ([f"status {answer.status}"] if failed else [])
@@ -302,7 +304,10 @@ def check_table(setting: Setting, proxied: bool, kind: str, name: str, host: Hos
 
 
 def data_file(kind: str, name: str) -> Path | None:
-    """Return the file that may be missing before installation: the table, or the database that its definition names."""
+    """Return the file that may be missing before installation: table, socket, or database that a definition names."""
+    if kind == "socketmap":
+        family, _colon, rest = name.partition(":")
+        return Path(rest.rpartition(":")[0]) if family == "unix" else None
     path = Path(name)
     if kind != "sqlite" or not path.is_file():
         return path if path.is_absolute() else None

@@ -41,7 +41,7 @@ def findings_of(name: str, value: str, classes: frozenset[str] = frozenset()) ->
 def host(**changes: object) -> Host:
     values: dict[str, object] = {
         "defaults": {},
-        "table_types": frozenset({"texthash", "sqlite", "inline", "pipemap", "hash"}),
+        "table_types": frozenset({"texthash", "sqlite", "inline", "pipemap", "hash", "socketmap"}),
         "user": "postfix",
         "proxied": frozenset({"proxy:sqlite:/etc/postfix/named.cf"}),
         "before_installation": False,
@@ -228,6 +228,16 @@ def test_before_installation_tables_and_databases_may_be_missing(
     assert calls == []
     (tmp_path / "lookup.sqlite3").touch()
     assert check_table("sqlite", str(definition), before_installation=True) != []
+
+
+def test_servers_of_tables_are_asked_as_postfix_once_they_are_there(
+    tmp_path: Path, programs: Callable[..., list[object]]
+) -> None:
+    calls = programs(status=1, errors=("postmap: warning: no such map",))
+    assert check_table("socketmap", f"unix:{tmp_path}/socket:aliases", before_installation=True) == []
+    assert calls == []
+    assert check_table("socketmap", f"unix:{tmp_path}/socket:aliases") != []
+    assert [user for _unused, user in calls] == ["postfix"]  # type: ignore[misc]
 
 
 def test_what_several_programs_say_is_said_once() -> None:

@@ -1,15 +1,18 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The SQL that Postfix asks the directory with, and its tables of expressions."""
+"""What Postfix asks the directory, and its tables of expressions."""
 
 from __future__ import annotations
 
+import json
 import re
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import closing
+from pathlib import Path
 from typing import Any
 
 import pytest
+from postoffice_lookup import Database, Settings, answer
 from role_templates import render
 
 DIRECTORY = """
@@ -37,28 +40,24 @@ Ask = Callable[..., list[str]]
 
 
 @pytest.fixture
-def ask() -> Iterator[Ask]:
-    """Ask as Postfix does: keys folded and quoted, no query without a domain where the domain is wanted."""
-    with closing(sqlite3.connect(":memory:")) as database:
-        database.executescript(DIRECTORY)
+def ask(tmp_path: Path) -> Ask:
+    """Ask as Postfix does: one map, one key, and rows that are joined by commas."""
+    database = tmp_path / "lookup.sqlite3"
+    with closing(sqlite3.connect(database)) as made:
+        made.executescript(DIRECTORY)
 
-        def lookup(name: str, key: str, **variables: Any) -> list[str]:
-            definition = render(
-                f"etc/postfix/sqlite/{name}.cf.j2",
-                postfix_directory="/lookup.sqlite3",
-                postfix_root_mail_to="root@example.org",
-                **variables,
-            )
-            query = re.search(r"^query = (.*?)(?=^\S|\Z)", definition, re.MULTILINE | re.DOTALL)
-            assert query is not None
-            local, _unused, domain = key.lower().rpartition("@")
-            if "%d" in query[1] and not (local and domain):
-                return []
-            parts = {"u": local or key.lower(), "d": domain, "s": key.lower(), "%": "%"}
-            sql = re.sub(r"%([uds%])", lambda found: parts[found[1]].replace("'", "''"), query[1])
-            return [row[0] for row in database.execute(sql)]
+    def lookup(name: str, key: str, **variables: Any) -> list[str]:
+        given = {"postfix_directory": str(database), "postfix_root_mail_to": "root@example.org"} | variables
+        path = tmp_path / "lookup.json"
+        path.write_text(render("etc/postoffice/lookup.json.j2", **given), encoding="utf-8")
+        with closing(Database(str(database))) as opened:
+            reply = answer(Settings.read(path), opened, f"{name} {key}".encode())
+        if reply == "NOTFOUND ":
+            return []
+        assert reply.startswith("OK ")
+        return reply.removeprefix("OK ").split(",")
 
-        yield lookup
+    return lookup
 
 
 @pytest.mark.parametrize(
@@ -98,8 +97,8 @@ def test_domains_are_of_one_class(ask: Ask) -> None:
     assert ask("domains", "relay.example") == []
     assert ask("relay_domains", "relay.example") == ["relay.example"]
     assert ask("relay_domains", "example.org") == []
-    assert ask("relay_transports", "relay.example") == ["relay:[192.0.2.7]:25"]
-    assert ask("relay_transports", "mx.example") == []
+    assert ask("relay_transports", "anybody@relay.example") == ["relay:[192.0.2.7]:25"]
+    assert ask("relay_transports", "anybody@mx.example") == []
 
 
 def test_a_host_name_that_is_a_mail_domain_is_left_to_the_directory(ask: Ask) -> None:
@@ -268,20 +267,20 @@ def test_every_parameter_is_set_once_whatever_is_asked_for() -> None:
     assert set(settings(render(MAIN, **ALONE))) < set(parsed)
 
 
-def test_every_proxied_table_is_named_for_proxymap() -> None:
-    parsed = settings(
-        render(MAIN, **ALONE, postfix_directory="/d", postfix_sasl_socket="/s", postfix_root_mail_to="a@b.example")
-    )
-    named = set(parsed.pop("proxy_read_maps").split(", "))
-    assert {table for value in parsed.values() for table in re.findall(r"proxy:[^,\s]+", value)} == named
+def test_every_map_that_postfix_asks_for_has_a_query() -> None:
+    given: dict[str, Any] = {
+        "postfix_directory": "/d", "postfix_sasl_socket": "/s", "postfix_root_mail_to": "a@b.example"
+    }  # fmt: skip
+    asked = set(re.findall(r"socketmap:unix:[^:]+:(\w+)", render(MAIN, **ALONE, **given)))
+    assert asked == set(json.loads(render("etc/postoffice/lookup.json.j2", **given))["queries"])
 
 
 def test_aliases_come_before_expressions_and_the_catch_all_last() -> None:
     parsed = settings(
         render(MAIN, **ALONE, postfix_directory="/d", postfix_expressions="/e", postfix_root_mail_to="a@b.example")
     )
-    assert [name.rpartition("/")[2] for name in parsed["virtual_alias_maps"].split(", ")] == [
-        "aliases.cf", "e", "catch_all.cf", "role_addresses.cf", "host_aliases",
+    assert [re.split("[/:]", name)[-1] for name in parsed["virtual_alias_maps"].split(", ")] == [
+        "aliases", "e", "catch_all", "role_addresses", "host_aliases",
     ]  # fmt: skip
 
 

@@ -60,6 +60,18 @@ def test_what_postfix_does_not_need_renews_nothing(settings: Settings) -> None:
     assert told(settings) == 1
 
 
+def test_only_expressions_are_worth_telling(settings: Settings) -> None:
+    publish(settings)
+    wanted = site()
+    wanted[0]["mailboxes"].append({"name": "bob", "password_hash": HASH})
+    apply(Path(settings.database), wanted)
+    done = publish(settings)
+    assert (done.written, done.reloaded, told(settings)) == (True, False, 1)
+    wanted[0]["expressions"][0]["destinations"] = "bob"
+    apply(Path(settings.database), wanted)
+    assert (publish(settings).reloaded, told(settings)) == (True, 2)
+
+
 def test_what_postfix_needs_is_renewed(settings: Settings) -> None:
     before = publish(settings).stamp
     apply(Path(settings.database), site(state="disabled"))
