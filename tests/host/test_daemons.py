@@ -301,7 +301,7 @@ def test_after_a_kill_the_next_run_finishes_and_reports_it(
     try:
         with clients(patient(ask[role]) if role == "dovecot" else ask[role]) as loop:
             process = player.start_roles([role], change)
-            host.run("kill", "-9", wait_for(lambda: process_of_run(host, role), "the swap"))
+            host.run("kill", "-9", wait_for(lambda: process_of_run(host, role), "the swap", deadline=90))
             status, _unused = player.finish(process)
             assert status != 0
             finished = player.roles([role], change)
