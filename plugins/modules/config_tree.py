@@ -72,14 +72,21 @@ options:
     type: list
     elements: str
     default: []
+  missing_packages:
+    description:
+      - Packages that an earlier task of a real run installs first. In check mode, while there are any, a failed O(check)
+        is a warning.
+    type: list
+    elements: str
+    default: []
   check:
     description:
       - Programs that judge the staged files, each a list of the program and its arguments, run without a shell.
       - The first that does not exit with status 0 fails the task before anything is changed. A program may be one
         of O(files).
       - In check mode a failure is a warning where an earlier task of a real run may have made the difference, that is,
-        when the tree was never deployed, a user, group or watched file is missing, or the status is 127 (a program is
-        not there).
+        when the tree was never deployed, a user, group or watched file is missing, there are O(missing_packages), or
+        the status is 127 (a program is not there).
     type: list
     elements: list
     default: []

@@ -21,6 +21,7 @@ ARGUMENT_SPEC: dict[str, dict[str, Any]] = {
     "watch": {"type": "list", "elements": "str", "default": []},
     "watch_restart": {"type": "list", "elements": "str", "default": []},
     "watch_foreseen": {"type": "list", "elements": "str", "default": []},
+    "missing_packages": {"type": "list", "elements": "str", "default": []},
     "check": {"type": "list", "elements": "list", "default": []},
     "reload": {"type": "list", "elements": "str", "default": []},
     "restart": {"type": "list", "elements": "str", "default": []},

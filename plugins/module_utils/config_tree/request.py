@@ -47,6 +47,7 @@ class Request:
     watch: tuple[str, ...] = ()
     watch_restart: tuple[str, ...] = ()
     watch_foreseen: tuple[str, ...] = ()
+    missing_packages: tuple[str, ...] = ()
     check: tuple[tuple[str, ...], ...] = ()
     reload: tuple[str, ...] = ()
     restart: tuple[str, ...] = ()
@@ -72,6 +73,7 @@ def parse_request(options: Mapping[str, object]) -> Request:
         watch=_paths(options.get("watch"), "watch"),
         watch_restart=_paths(options.get("watch_restart"), "watch_restart"),
         watch_foreseen=_paths(options.get("watch_foreseen"), "watch_foreseen"),
+        missing_packages=_names(options.get("missing_packages")),
         check=_check(options.get("check")),
         reload=reload,
         restart=_argv(options.get("restart"), "restart") or reload,
@@ -219,6 +221,10 @@ def ancestors(path: str) -> Iterable[str]:
 def _paths(value: object, option: str) -> tuple[str, ...]:
     values = value if isinstance(value, list) else []
     return tuple(dict.fromkeys(_path(path, f"{option}[{index}]") for index, path in enumerate(values)))
+
+
+def _names(value: object) -> tuple[str, ...]:
+    return tuple(map(str, value)) if isinstance(value, list) else ()
 
 
 def _check(value: object) -> tuple[tuple[str, ...], ...]:

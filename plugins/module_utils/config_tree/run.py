@@ -207,8 +207,9 @@ class _Run:
     def _may_be_too_early(self, outcome: Outcome, situation: _Situation) -> bool:
         """Whether a failed check in check mode can come from what is not installed or made yet."""
         never_deployed = situation.state.watch is None
+        to_be_installed = self.request.missing_packages or outcome.status == _NOT_INSTALLED
         watched_is_to_come = {"", _FORESEEN} & set(situation.watch.values())
-        return bool(never_deployed or watched_is_to_come or situation.plan.warnings or outcome.status == _NOT_INSTALLED)
+        return bool(never_deployed or to_be_installed or watched_is_to_come or situation.plan.warnings)
 
     # Swap
 

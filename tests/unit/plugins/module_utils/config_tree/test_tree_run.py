@@ -244,6 +244,19 @@ def test_check_mode_does_not_fail_over_a_file_that_a_real_run_makes_first(host: 
     assert "no certificate" in result.warnings[0]
 
 
+def test_check_mode_does_not_fail_over_a_package_that_a_real_run_installs_first(host: FakeHost) -> None:
+    run(host, file())
+    host.programs = failing(CHECK, output="no such plugin")
+    lacking: dict[str, Any] = {"missing_packages": ["example-plugin"]}
+    result = run(host, file(content="newer\n"), check_mode=True, **lacking)
+    assert result.changed
+    assert "no such plugin" in result.warnings[0]
+    with pytest.raises(ConfigTreeError, match="no such plugin"):
+        run(host, file(content="newer\n"), **lacking)
+    with pytest.raises(ConfigTreeError, match="no such plugin"):
+        run(host, file(content="newer\n"), check_mode=True)
+
+
 def test_a_watched_file_can_ask_for_a_restart(host: FakeHost) -> None:
     run(host, file(), watch_restart=["/etc/cert"])
     host.put("/etc/cert", "two")
