@@ -6,12 +6,17 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping
+import re
+import time
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import cycle
 from typing import Any
 
 import pytest
 
-from ansible_collections.postoffice.mail.tests.runs.runtest.clients import clients
+from ansible_collections.postoffice.mail.tests.runs.runtest.clients import Diary, Experience, clients, clock
 from ansible_collections.postoffice.mail.tests.runs.runtest.fingerprint import differences, fingerprint
 from ansible_collections.postoffice.mail.tests.runs.runtest.host import Host, booted
 from ansible_collections.postoffice.mail.tests.runs.runtest.inventories import AFTER, BEFORE
@@ -19,7 +24,13 @@ from ansible_collections.postoffice.mail.tests.runs.runtest.run import Deployed,
 
 pytestmark = pytest.mark.long
 
-INTERRUPTIONS = [3, 14]
+INTERRUPTIONS = [3, 17]
+RELOADED = re.compile(
+    r"(?P<moment>[0-9.]+) \S+ dovecot\[\d+\]: master: (Warning: SIGHUP received|Dovecot .*starting up)"
+)
+EVERYDAY = re.compile(r"Logged (in|out)|smtpd\[\d+\]: (dis)?connect from|postscreen\[\d+\]: (CONNECT|PASS)")
+CUT_OFF_WITHIN = 2.0  # seconds after a reload of Dovecot
+CUT_OFF_AT_MOST = 5  # log-ins by one reload
 
 
 def interrupt(host: Host, variables: Mapping[str, Any], moment: float, way: str) -> str:
@@ -39,30 +50,99 @@ def interrupt(host: Host, variables: Mapping[str, Any], moment: float, way: str)
     return f"{told}, after {run.events[-1].name if run.events else 'nothing'}"
 
 
-@pytest.mark.parametrize("count", INTERRUPTIONS)
-def test_interrupted_runs_end_well_and_mail_is_served_all_the_while(deployed: Deployed, seed: str, count: int) -> None:
-    host, chance = deployed.host, random.Random(f"{seed} {count} {deployed.host.suite}")
-    inventories = [AFTER, BEFORE]
+def reloads_of_dovecot(host: Host, since: float) -> list[float]:
+    """When Dovecot was told to reload or started, in seconds since the epoch."""
+    lines = host.journal("--identifier=dovecot", f"--since=@{since:.0f}")
+    return [float(found[1]) for found in map(RELOADED.match, lines) if found]
+
+
+def unexplained(cut_offs: Iterable[Experience], reloads: Sequence[float]) -> list[str]:
+    """The log-ins that were cut off though Dovecot did not reload, or more of them by one reload than it excuses."""
+    blamed: Counter[float] = Counter()
+    found = []
+    for cut_off in cut_offs:
+        # What the host wrote and what the client saw may be noted in either order.
+        before = [reload for reload in reloads if reload - 0.1 <= cut_off.moment <= reload + CUT_OFF_WITHIN]
+        if not before:
+            found.append(f"{cut_off}, and Dovecot did not reload")
+        else:
+            blamed[before[-1]] += 1
+    return found + [
+        f"the reload at {clock(reload)} cut off {number} log-ins"
+        for reload, number in blamed.items()
+        if number > CUT_OFF_AT_MOST
+    ]
+
+
+def journal_of(host: Host, failures: Iterable[Experience], since: float) -> list[str]:
+    """What the host warned of all the while, and all but log-ins that it wrote before the first few failures."""
+    lines = ["warnings in the journal:", *host.journal("--priority=warning", f"--since=@{since:.0f}")[-60:]]
+    told = since
+    for failure in list(failures)[:5]:
+        if failure.moment < told:
+            continue
+        told = failure.moment + 15
+        span = (f"--since=@{failure.moment - failure.took - 5:.3f}", f"--until=@{failure.moment + 1:.3f}")
+        found = [line for line in host.journal(*span) if not EVERYDAY.search(line)]
+        lines += [f"journal around {clock(failure.moment)}:", *found[-100:]]
+    return lines
+
+
+def check(host: Host, diaries: Iterable[Diary], since: float, visits: int) -> None:
+    """Mail was served all the while, as far as Dovecot allows for at a reload."""
+    failures = [failure for diary in diaries for failure in diary.failures]
+    assert not failures, "\n".join(map(str, [*diaries, *journal_of(host, failures, since)]))
+    reloads = reloads_of_dovecot(host, since)
+    print(f"{len(reloads)} reloads of Dovecot")
+    for diary in diaries:
+        found = unexplained(diary.cut_offs, reloads)
+        assert not found, "\n".join(map(str, [*found, diary, *journal_of(host, diary.cut_offs, since)]))
+        assert len(diary.visits) > visits, diary
+
+
+@dataclass(frozen=True)
+class Change:
+    """One inventory after the other, without interruption: how long the run takes (seconds), what it leaves."""
+
+    variables: Mapping[str, Any]
+    seconds: float
+    fingerprint: dict[str, object]
+
+
+@pytest.fixture(scope="session")
+def there_and_back(deployed: Deployed) -> list[Change]:
+    host = deployed.host
     play(host, BEFORE).demand()
-    wanted, lengths = [], []
-    for variables in inventories:
-        run = play(host, variables).demand()
-        lengths.append(run.seconds)
-        wanted.append(fingerprint(host))
-    story = []
+    return [Change(each, play(host, each).demand().seconds, fingerprint(host)) for each in (AFTER, BEFORE)]
+
+
+def rounds(count: int, chance: random.Random) -> Iterator[int]:
+    """How often each run is interrupted and started again before it may end: `count` times altogether."""
+    while count:
+        times = min(count, chance.randint(1, 4))
+        yield times
+        count -= times
+
+
+@pytest.mark.parametrize("count", INTERRUPTIONS)
+def test_interrupted_runs_end_well_and_mail_is_served_all_the_while(
+    deployed: Deployed, there_and_back: list[Change], seed: str, count: int
+) -> None:
+    host, chance = deployed.host, random.Random(f"{seed} {count} {deployed.host.suite}")
+    play(host, BEFORE).demand()
+    began = time.time()
     with clients(host) as diaries:
-        for number in range(count):
-            turn = number % 2
-            way = chance.choice(["kill", "cut"])
-            story.append(interrupt(host, inventories[turn], chance.uniform(0.5, lengths[turn]), way))
-            run = play(host, inventories[turn]).demand()
-            found = differences(wanted[turn], fingerprint(host))
-            assert not found, "\n".join([*story, *found])
-    print("\n".join([*story, *(f"{name}: {diary}" for name, diary in diaries.items())]))
-    assert all(diary.visits > 20 * count for diary in diaries.values())
-    failures = [failure for diary in diaries.values() for failure in diary.failures]
-    assert not failures, "\n".join([*story, *failures])
-    play(host, inventories[(count - 1) % 2]).demand_unchanged()
+        for times, change in zip(rounds(count, chance), cycle(there_and_back), strict=False):
+            for _unused in range(times):
+                way = chance.choice(["kill", "cut"])
+                told = interrupt(host, change.variables, chance.uniform(0.5, change.seconds), way)
+                print(clock(time.time()), told, flush=True)
+            play(host, change.variables).demand()
+            found = differences(change.fingerprint, fingerprint(host))
+            assert not found, "\n".join(found)
+    print(*diaries.values(), sep="\n")
+    check(host, diaries.values(), began, 20 * count)
+    play(host, change.variables).demand_unchanged()
 
 
 @pytest.mark.parametrize("number", range(3))
@@ -70,8 +150,8 @@ def test_an_interrupted_first_run_ends_like_an_uninterrupted_one(deployed: Deplo
     chance = random.Random(f"{seed} first {number} {deployed.host.suite}")
     with booted("cut", deployed.host.suite) as host:
         moment = chance.uniform(0.5, deployed.first.seconds)
-        story = interrupt(host, BEFORE, moment, chance.choice(["kill", "cut"]))
+        print(interrupt(host, BEFORE, moment, chance.choice(["kill", "cut"])))
         play(host, BEFORE).demand()
         found = differences(deployed.fingerprint, fingerprint(host))
-        assert not found, "\n".join([story, *found])
+        assert not found, "\n".join(found)
         play(host, BEFORE).demand_unchanged()

@@ -44,11 +44,14 @@ ROOTS = (
     "/var/lib/dovecot/sieve",
     "/var/vmail",
     "/run/dovecot/postoffice",
+    "/run/postoffice-lookup",
     "/run/postoffice-milter",
 )
 UNITS = (
     "dovecot.service",
     "postfix.service",
+    "postoffice-lookup.service",
+    "postoffice-lookup.socket",
     "postoffice-milter.service",
     "postoffice-publish.path",
     "postoffice-publish.service",
