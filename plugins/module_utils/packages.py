@@ -1,31 +1,59 @@
 # Copyright (c) The Post Office authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What dpkg and apt know about packages, without python3-apt (a bare Debian has none)."""
+"""What dpkg and apt know about packages and how they install them, without python3-apt (a bare Debian has none)."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-# Runs a program with the given arguments and returns its standard output.
-Run = Callable[[list[str]], str]
+# Runs a program with the given arguments; returns its exit status and its standard output and error, together.
+Run = Callable[[list[str]], tuple[int, str]]
 
 DPKG_QUERY = ["dpkg-query", "--show", "--showformat", "${Package}\\t${db:Status-Status}\\t${Version}\\n"]
 APT_CACHE = ["apt-cache", "policy"]
+LOCK_SECONDS = 600  # unattended upgrades may be under way
+UPDATE = ["apt-get", "--quiet", "update"]
+INSTALL = [
+    *("apt-get", "--quiet", "--yes", "--no-install-recommends"),
+    *("-o", f"DPkg::Lock::Timeout={LOCK_SECONDS}"),
+    *("-o", "Dpkg::Options::=--force-confdef", "-o", "Dpkg::Options::=--force-confold"),
+    "install",
+]
+# What apt-get says when something is in its way, and what clears that away.
+REMEDIES = {
+    "dpkg was interrupted": ["dpkg", "--configure", "--pending", "--force-confdef", "--force-confold"],
+    "Unable to fetch some archives": UPDATE,
+}
+
+
+class InstallationError(Exception):
+    """apt-get did not install what it was asked for. The message names the packages and says why."""
 
 
 @dataclass(frozen=True)
 class Packages:
     """Upstream versions by package name; an empty string where there is none."""
 
+    wanted: tuple[tuple[str, ...], ...]
     installed: dict[str, str]
     candidates: dict[str, str]
 
     @property
     def missing(self) -> list[str]:
-        return [name for name, version in self.installed.items() if not version]
+        """What is to be installed: of alternatives that are all missing the first that can be had."""
+        return [
+            next((name for name in names if self.candidates.get(name)), names[0])
+            for names in self.wanted
+            if not any(self.installed[name] for name in names)
+        ]
+
+    @property
+    def unknown(self) -> list[str]:
+        """What is to be installed and is not in the package lists."""
+        return [name for name in self.missing if not self.candidates.get(name)]
 
     @property
     def versions(self) -> dict[str, str]:
@@ -52,20 +80,36 @@ def parse_apt_cache_policy(output: str) -> dict[str, str]:
     return {name: upstream_version(version) for name, version in found if version != "(none)"}
 
 
-def read_packages(names: Iterable[str], run: Run, satisfied_by: Mapping[str, list[str]] | None = None) -> Packages:
-    """Ask dpkg for `names` and apt for those that it does not have installed.
+def read_packages(wanted: Iterable[str], run: Run) -> Packages:
+    """Ask dpkg for packages, and apt for those that it does not have installed.
 
-    A name of `satisfied_by` counts as installed when one of its alternatives is, in that one's version.
+    An element of `wanted` is a name or, as in deb-control(5), alternatives: `systemd-timesyncd | chrony`.
     """
-    wanted = list(dict.fromkeys(names))
-    if not wanted:
-        return Packages({}, {})
-    alternatives = {name: (satisfied_by or {}).get(name, []) for name in wanted}
-    asked = dict.fromkeys([*wanted, *(other for others in alternatives.values() for other in others)])
-    found = parse_dpkg_query(run([*DPKG_QUERY, *asked]))
-    installed = {
-        name: next((found[other] for other in [name, *alternatives[name]] if found.get(other)), "") for name in wanted
-    }
-    missing = [name for name in wanted if not installed[name]]
-    candidates = parse_apt_cache_policy(run([*APT_CACHE, *missing])) if missing else {}
-    return Packages(installed, candidates)
+    groups = tuple(dict.fromkeys(tuple(re.split(r"\s*\|\s*", text.strip())) for text in wanted))
+    names = list(dict.fromkeys(name for group in groups for name in group))
+    # Both programs exit with an error when they do not know a name; what they print of the others is what counts.
+    found = parse_dpkg_query(run([*DPKG_QUERY, *names])[1]) if names else {}
+    installed = {name: found.get(name, "") for name in names}
+    lacking = [name for group in groups if not any(installed[name] for name in group) for name in group]
+    candidates = parse_apt_cache_policy(run([*APT_CACHE, *lacking])[1]) if lacking else {}
+    return Packages(groups, installed, candidates)
+
+
+def install(names: Sequence[str], run: Run) -> None:
+    """Install packages in one go, or raise InstallationError; each obstacle that has a remedy is cleared away once."""
+    remedies = dict(REMEDIES)
+    while True:
+        status, output = run([*INSTALL, *names])
+        if not status:
+            return
+        symptom = next((symptom for symptom in remedies if symptom in output), None)
+        if symptom is None:
+            raise InstallationError(f"apt-get could not install {', '.join(names)}:\n{complaints(output)}")
+        run(remedies.pop(symptom))
+
+
+def complaints(output: str) -> str:
+    """The last lines of what apt-get said, and before them the errors that stand further up."""
+    lines = output.strip().splitlines()
+    errors = [line for line in lines[:-12] if re.match(r"(E|Err|dpkg): ?", line)]
+    return "\n".join([*errors[-12:], *lines[-12:]])

@@ -5,6 +5,9 @@ from __future__ import annotations
 import pytest
 
 from ansible_collections.postoffice.mail.plugins.module_utils.packages import (
+    InstallationError,
+    Run,
+    install,
     parse_apt_cache_policy,
     parse_dpkg_query,
     read_packages,
@@ -46,29 +49,83 @@ def test_packages_without_a_candidate_have_no_version() -> None:
     assert parse_apt_cache_policy(POLICY) == {"postfix-sqlite": "3.10.13"}
 
 
-def test_apt_is_asked_for_missing_packages_only() -> None:
+def host(installed: str, policy: str = "") -> tuple[Run, list[list[str]]]:
     calls: list[list[str]] = []
 
-    def run(argv: list[str]) -> str:
+    def run(argv: list[str]) -> tuple[int, str]:
         calls.append(argv)
-        return "postfix\tinstalled\t3.10.13-0+deb13u1\n" if argv[0] == "dpkg-query" else POLICY
+        return (0, installed) if argv[0] == "dpkg-query" else (0, policy)
 
+    return run, calls
+
+
+def test_apt_is_asked_for_missing_packages_only() -> None:
+    run, calls = host("postfix\tinstalled\t3.10.13-0+deb13u1\n", POLICY)
     packages = read_packages(["postfix", "postfix-sqlite", "spamd", "postfix"], run)
     assert packages.missing == ["postfix-sqlite", "spamd"]
+    assert packages.unknown == ["spamd"]
     assert packages.versions == {"postfix": "3.10.13", "postfix-sqlite": "3.10.13", "spamd": ""}
     assert calls[1] == ["apt-cache", "policy", "postfix-sqlite", "spamd"]
 
 
 def test_nothing_wanted_asks_nobody() -> None:
-    def run(argv: list[str]) -> str:
-        raise AssertionError(argv)
-
+    run, calls = host("")
     assert read_packages([], run).missing == []
+    assert calls == []
 
 
-def test_a_package_counts_as_installed_when_another_does_its_work() -> None:
-    packages = read_packages(
-        ["systemd-timesyncd"], lambda argv: "chrony\tinstalled\t4.3-2\n", {"systemd-timesyncd": ["chrony", "ntpsec"]}
-    )
+def test_an_installed_alternative_is_enough() -> None:
+    run, calls = host("chrony\tinstalled\t4.3-2\n")
+    packages = read_packages(["systemd-timesyncd | chrony|ntpsec"], run)
     assert packages.missing == []
-    assert packages.installed == {"systemd-timesyncd": "4.3"}
+    assert packages.versions["chrony"] == "4.3"
+    assert len(calls) == 1
+
+
+def test_the_first_alternative_that_can_be_had_is_installed() -> None:
+    run, _calls = host("", POLICY)
+    packages = read_packages(["spamd | postfix-sqlite", "spamd | nosuch"], run)
+    assert packages.missing == ["postfix-sqlite", "spamd"]
+    assert packages.unknown == ["spamd"]
+
+
+def apt_get(*answers: tuple[int, str]) -> tuple[Run, list[str]]:
+    """A host whose `apt-get install` ends like this, time after time."""
+    ends = iter(answers)
+    calls: list[str] = []
+
+    def run(argv: list[str]) -> tuple[int, str]:
+        calls.append(" ".join(argv))
+        return next(ends) if "install" in argv else (0, "")
+
+    return run, calls
+
+
+STALE = (
+    100,
+    "Err:1 http://deb.example.org postfix\n  404  Not Found\nE: Unable to fetch some archives, maybe update",
+)
+INTERRUPTED = (100, "E: dpkg was interrupted, you must manually run 'dpkg --configure -a' to correct the problem.")
+
+
+def test_stale_lists_are_read_again_and_an_interrupted_dpkg_is_finished() -> None:
+    run, calls = apt_get(INTERRUPTED, STALE, (0, ""))
+    install(["postfix", "dovecot-core"], run)
+    assert [call.split()[0:3] for call in calls[1::2]] == [
+        ["dpkg", "--configure", "--pending"],
+        ["apt-get", "--quiet", "update"],
+    ]
+    assert all(call.endswith("install postfix dovecot-core") for call in calls[0::2])
+
+
+def test_a_remedy_is_tried_once_and_the_error_names_the_packages_and_the_reason() -> None:
+    run, calls = apt_get(STALE, STALE)
+    with pytest.raises(InstallationError, match=r"(?s)postfix, dovecot-core:.*404  Not Found"):
+        install(["postfix", "dovecot-core"], run)
+    assert len(calls) == 3
+
+
+def test_an_error_far_above_the_end_is_told_too() -> None:
+    run, _calls = apt_get((100, "E: no space left\n" + "Setting up something\n" * 50))
+    with pytest.raises(InstallationError, match="no space left"):
+        install(["postfix"], run)

@@ -1,0 +1,125 @@
+#!/usr/bin/python
+# Copyright (c) The Post Office authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: packages
+short_description: Install packages without starting their daemons
+version_added: 0.1.0
+author: The Post Office authors (@postoffice-mail)
+description:
+  - Installs what is missing by one call of C(apt-get), without recommended packages, and says in which versions it is there.
+  - Nothing that comes with a package is started before it is configured, so that no daemon can be reached with the
+    configuration of its package. Units that were active before, and those of O(start), are left to their packages.
+    This is done by a C(policy-rc.d) that says no only while the installation lasts, also when that is killed.
+  - Needs no python3-apt, so that it works on a bare host, also in check mode.
+  - Reads the package lists again when a package is not in them, or cannot be downloaded; finishes an interrupted C(dpkg).
+options:
+  names:
+    description:
+      - The names of the packages.
+      - An element can be alternatives as in C(debian/control), for example C(systemd-timesyncd | chrony). When none
+        of them is installed, the first that can be had is.
+    type: list
+    elements: str
+    required: true
+  start:
+    description: Names of units that may be started by their packages.
+    type: list
+    elements: str
+    default: []
+attributes:
+  check_mode:
+    support: full
+    description: Reports what would be installed.
+  diff_mode:
+    support: full
+    description: Lists the packages that are missing.
+  platform:
+    support: full
+    platforms: debian
+    description: Hosts with dpkg, apt and systemd.
+"""
+
+EXAMPLES = r"""
+- name: Install the packages
+  postoffice.mail.packages:
+    names:
+      - postfix
+      - postfix-pcre
+      - dovecot-flatcurve | dovecot-fts-xapian
+"""
+
+RETURN = r"""
+versions:
+  description: >-
+    The upstream version of each package, without epoch and revision. Of what is not installed it is, in check mode, the
+    version that would be installed, else an empty string.
+  returned: always
+  type: dict
+  sample: {"postfix": "3.10.13", "postfix-pcre": "3.10.13"}
+missing:
+  description: The names of the packages that were installed or, in check mode, would be.
+  returned: always
+  type: list
+  elements: str
+  sample: ["postfix-pcre"]
+"""
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ..module_utils.packages import UPDATE, InstallationError, Run, install, read_packages
+from ..module_utils.policy_rc_d import only_starting
+
+ENVIRONMENT = {
+    "APT_LISTCHANGES_FRONTEND": "none",
+    "DEBIAN_FRONTEND": "noninteractive",
+    "DEBIAN_PRIORITY": "critical",
+    "LC_ALL": "C.UTF-8",
+    "NEEDRESTART_SUSPEND": "1",
+}
+ACTIVE_UNITS = ["systemctl", "list-units", "--state=active", "--plain", "--no-legend"]
+
+
+def main() -> None:
+    elements = {"type": "list", "elements": "str"}
+    module = AnsibleModule(
+        argument_spec={"names": {**elements, "required": True}, "start": {**elements, "default": []}},
+        supports_check_mode=True,
+    )
+    run = runner(module)
+    packages = read_packages(module.params["names"], run)
+    if packages.unknown and not module.check_mode:
+        run(UPDATE)
+        packages = read_packages(module.params["names"], run)
+    missing = packages.missing
+    lines = "".join(f"package {name} {packages.versions[name]}\n" for name in missing)
+    diff = {"before": "", "after": lines, "before_header": "packages", "after_header": "packages"}
+    result = {"changed": True, "diff": diff} if missing else {"changed": False}
+    if missing and not module.check_mode:
+        with only_starting(lambda: [*module.params["start"], *active_units(run)]) as lock:
+            try:
+                install(missing, runner(module, lock))
+            except InstallationError as error:
+                module.fail_json(msg=str(error), missing=missing)
+        packages = read_packages(module.params["names"], run)
+    module.exit_json(versions=packages.versions, missing=missing, **result)
+
+
+def runner(module: AnsibleModule, *inherited: int) -> Run:
+    def run(argv: list[str]) -> tuple[int, str]:
+        status, output, errors = module.run_command(argv, environ_update=ENVIRONMENT, pass_fds=inherited)
+        return status, output + errors
+
+    return run
+
+
+def active_units(run: Run) -> list[str]:
+    return [line.split()[0] for line in run(ACTIVE_UNITS)[1].splitlines() if line.strip()]
+
+
+if __name__ == "__main__":
+    main()
