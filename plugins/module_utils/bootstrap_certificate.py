@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import os
 import re
-import tempfile
-from collections.abc import Callable
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 DAYS = 825  # the longest that Apple's clients accept from a certificate authority of one's own
@@ -48,8 +49,8 @@ def make(path: Path, key_path: Path, names: list[str], run: Run) -> None:
     """
     for folder in (path.parent, key_path.parent):
         folder.mkdir(mode=0o755, parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=key_path.parent) as folder_name:
-        new, new_key = Path(folder_name, "certificate"), Path(folder_name, "key")
+    with new_folder(key_path.with_name(f".{key_path.name}.new")) as fresh:
+        new, new_key = fresh / "certificate", fresh / "key"
         status, output = run(request(new, new_key, names))
         if status:
             raise OSError(f"openssl could not make a certificate: {output.strip()}")
@@ -57,6 +58,17 @@ def make(path: Path, key_path: Path, names: list[str], run: Run) -> None:
         new_key.chmod(0o600)
         for source, target in ((new_key, key_path), (new, path)):
             put(source, target)
+
+
+@contextmanager
+def new_folder(path: Path) -> Iterator[Path]:
+    """An empty folder that only its owner can enter, always of the same name: what a killed run left goes first."""
+    shutil.rmtree(path, ignore_errors=True)
+    path.mkdir(mode=0o700)
+    try:
+        yield path
+    finally:
+        shutil.rmtree(path)
 
 
 def request(path: Path, key_path: Path, names: list[str]) -> list[str]:

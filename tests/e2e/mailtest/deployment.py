@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shlex
@@ -64,7 +65,9 @@ class Shell:
     def parse(cls, command: str) -> Shell:
         """From the command that opens the shell; one connection serves every further command."""
         program, *arguments = shlex.split(command)
-        sockets = Path(tempfile.gettempdir()) / f"postoffice-{os.getuid()}-%C-%k"
+        # Short, since a socket's path has room for about a hundred characters; every checkout has its own commands.
+        name = hashlib.sha256(f"{Path.cwd()} {command}".encode()).hexdigest()[:16]
+        sockets = Path(tempfile.gettempdir()) / f"postoffice-{os.getuid()}-{name}"
         sharing = ("ControlMaster=auto", f"ControlPath={sockets}", "ControlPersist=30")
         options = [f"-o{option}" for option in sharing] if program == "ssh" else []
         return cls((program, *options, *arguments))

@@ -41,6 +41,14 @@ def test_a_daemon_can_load_it_and_only_root_can_read_the_key(paths: tuple[Path, 
     assert sorted(path.name for path in paths[0].parent.iterdir()) == ["fullchain.pem", "privkey.pem"]
 
 
+def test_what_a_killed_run_left_is_removed(paths: tuple[Path, Path]) -> None:
+    left = paths[1].with_name(".privkey.pem.new") / "key"
+    left.parent.mkdir(parents=True)
+    left.write_text("half a key")
+    make(*paths, NAMES, run)
+    assert sorted(path.name for path in paths[0].parent.iterdir()) == ["fullchain.pem", "privkey.pem"]
+
+
 def test_other_names_need_another(paths: tuple[Path, Path]) -> None:
     make(*paths, NAMES, run)
     assert reason_to_make(*paths, NAMES[:1], run) == "its names differ"
