@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+LOAD_BEFORE = os.getloadavg()[0]
 FOLDER = Path(__file__).resolve().parents[2] / "build" / "bench"
 
 
@@ -45,11 +46,12 @@ class Row:
 
 
 def machine() -> str:
-    """The processor, its cores and the memory of this machine, in a line."""
+    """The processor, cores and memory of this machine, and its load when the measurement began, in a line."""
     models = [line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")]
     model = models[0].partition(":")[2].strip() if models else platform.machine()
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
-    return f"{model}, {len(os.sched_getaffinity(0))} cores, {memory:.0f} GiB, Python {platform.python_version()}"
+    cores = f"{len(os.sched_getaffinity(0))} cores, {memory:.0f} GiB"
+    return f"{model}, {cores}, Python {platform.python_version()}, load before {LOAD_BEFORE:.1f}"
 
 
 def table(rows: Sequence[Row]) -> str:
