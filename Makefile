@@ -48,7 +48,7 @@ demo: hosts ## Boot a mail server, send mail through it, and leave it up to play
 demo-down: python ## Remove the demo's mail server
 	@python tools/hosts.py down demo
 
-.PHONY: test test-unit test-host test-host-down test-runs lint
+.PHONY: test test-unit test-host test-host-down test-runs mutation lint
 test: hosts $(BUILD)/importer.stamp ## Run everything: lint, sanity, unit tests, all scenarios on real hosts
 	@python tools/parts.py all
 
@@ -63,6 +63,9 @@ test-host-down: python ## Remove the hosts of one scenario
 
 test-runs: hosts ## Try whole runs: check mode, roles alone, installation, interruptions (ARGS="-m 'not long'" for a part)
 	@python -m pytest tests/runs $(ARGS)
+
+mutation: python ## Break the directory's schema, or a host's Postfix (ARGS=postfix), and see which tests notice
+	@python -m ansible_collections.postoffice.mail.tests.mutation $(ARGS)
 
 lint: python $(BUILD)/importer.stamp ## Run every static check; one of them: make lint-NAME
 	@python tools/parts.py lint

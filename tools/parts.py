@@ -72,6 +72,9 @@ def typing() -> list[Step]:
     library = "ansible_collections.postoffice.mail.plugins"
     steps = [Step("mypy plugins", ["mypy", "--package", library]), Step("mypy tools", ["mypy", "tools"])]
     steps.append(Step("mypy tests/runs", ["mypy", "--package", "ansible_collections.postoffice.mail.tests.runs"]))
+    steps.append(
+        Step("mypy tests/mutation", ["mypy", "--package", "ansible_collections.postoffice.mail.tests.mutation"])
+    )
     steps.append(Step("mypy tests/e2e", ["mypy", "tests/e2e"], {"MYPYPATH": f"{CHECKOUT}/tests/e2e:{BUILD}/farm"}))
     for folder in programs():
         names = [str(path.relative_to(CHECKOUT)) for path in sorted(folder.iterdir()) if is_python(path)]

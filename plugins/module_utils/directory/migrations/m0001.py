@@ -7,7 +7,7 @@
 Daemons query views only.  ``removed_at`` marks what has left the directory but is kept (seconds since 1970).
 
 Mailboxes come by the hundred thousand, so the table does without what would double the cost of a row: columns that are
-computed, and checks with IN.
+computed, and checks with IN.  What is part of a key is never null: STRICT says so.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from __future__ import annotations
 _TABLES = (
     """
     CREATE TABLE domain (
-        name TEXT NOT NULL PRIMARY KEY,
+        name TEXT PRIMARY KEY,
         kind TEXT NOT NULL CHECK (kind IN ('local', 'alias', 'relay')),
         alias_of TEXT NOT NULL DEFAULT '',
         nexthop TEXT NOT NULL DEFAULT '',
@@ -33,38 +33,38 @@ _TABLES = (
     """,
     """
     CREATE TABLE domain_catch_all (
-        domain TEXT NOT NULL REFERENCES domain (name) ON DELETE CASCADE,
-        destination TEXT NOT NULL,
+        domain TEXT REFERENCES domain (name) ON DELETE CASCADE,
+        destination TEXT,
         PRIMARY KEY (domain, destination)
     ) STRICT, WITHOUT ROWID
     """,
     """
     CREATE TABLE domain_expression (
-        domain TEXT NOT NULL REFERENCES domain (name) ON DELETE CASCADE,
-        position INTEGER NOT NULL,
+        domain TEXT REFERENCES domain (name) ON DELETE CASCADE,
+        position INTEGER,
         pattern TEXT NOT NULL,
         PRIMARY KEY (domain, position)
     ) STRICT, WITHOUT ROWID
     """,
     """
     CREATE TABLE domain_expression_destination (
-        domain TEXT NOT NULL,
-        position INTEGER NOT NULL,
-        destination TEXT NOT NULL,
+        domain TEXT,
+        position INTEGER,
+        destination TEXT,
         PRIMARY KEY (domain, position, destination),
         FOREIGN KEY (domain, position) REFERENCES domain_expression (domain, position) ON DELETE CASCADE
     ) STRICT, WITHOUT ROWID
     """,
     """
     CREATE TABLE relay_recipient (
-        domain TEXT NOT NULL REFERENCES domain (name) ON DELETE CASCADE,
-        address TEXT NOT NULL,
+        domain TEXT REFERENCES domain (name) ON DELETE CASCADE,
+        address TEXT,
         PRIMARY KEY (domain, address)
     ) STRICT, WITHOUT ROWID
     """,
     """
     CREATE TABLE mailbox (
-        address TEXT NOT NULL PRIMARY KEY,
+        address TEXT PRIMARY KEY,
         password TEXT NOT NULL DEFAULT '',
         display_name TEXT NOT NULL DEFAULT '',
         quota INTEGER NOT NULL DEFAULT 0 CHECK (quota >= 0),
@@ -77,22 +77,22 @@ _TABLES = (
     """,
     """
     CREATE TABLE mailbox_sender (
-        mailbox TEXT NOT NULL REFERENCES mailbox (address) ON DELETE CASCADE,
-        sender TEXT NOT NULL,
+        mailbox TEXT REFERENCES mailbox (address) ON DELETE CASCADE,
+        sender TEXT,
         PRIMARY KEY (mailbox, sender)
     ) STRICT, WITHOUT ROWID
     """,
     """
     CREATE TABLE alias (
-        address TEXT NOT NULL PRIMARY KEY,
+        address TEXT PRIMARY KEY,
         managed_by TEXT NOT NULL,
         removed_at INTEGER
     ) STRICT, WITHOUT ROWID
     """,
     """
     CREATE TABLE alias_destination (
-        alias TEXT NOT NULL REFERENCES alias (address) ON DELETE CASCADE,
-        destination TEXT NOT NULL,
+        alias TEXT REFERENCES alias (address) ON DELETE CASCADE,
+        destination TEXT,
         PRIMARY KEY (alias, destination)
     ) STRICT, WITHOUT ROWID
     """,
@@ -106,26 +106,26 @@ _HELPER_VIEWS = (
     UNION ALL
     SELECT alias.name, target.name
     FROM domain AS alias JOIN domain AS target ON target.name = alias.alias_of
-    WHERE alias.kind = 'alias' AND alias.removed_at IS NULL AND target.kind = 'local' AND target.removed_at IS NULL
+    WHERE alias.removed_at IS NULL AND target.kind = 'local' AND target.removed_at IS NULL
     """,
     # Mailboxes of local domains, those that have left included.
     """
-    CREATE VIEW served_mailbox (address, local_part, domain, present, receives, submits, reads, state) AS
+    CREATE VIEW served_mailbox (address, local_part, domain, present, receives, submits, state) AS
     SELECT mailbox.address, substr(mailbox.address, 1, instr(mailbox.address, '@') - 1), domain.name,
         mailbox.removed_at IS NULL,
         mailbox.removed_at IS NULL AND mailbox.state IN ('active', 'receive-only'),
         mailbox.removed_at IS NULL AND mailbox.state IN ('active', 'send-only'),
-        mailbox.removed_at IS NULL AND mailbox.state IN ('active', 'receive-only'),
         mailbox.state
     FROM mailbox JOIN domain ON domain.name = substr(mailbox.address, instr(mailbox.address, '@') + 1)
     WHERE domain.kind = 'local' AND domain.removed_at IS NULL
     """,
-    # A mailbox wins over an alias of the same address.
+    # Aliases that count, whatever becomes of their domain. A mailbox wins over an alias of the same address.
     """
-    CREATE VIEW served_alias (address, local_part, domain) AS
-    SELECT alias.address, substr(alias.address, 1, instr(alias.address, '@') - 1), domain.name
-    FROM alias JOIN domain ON domain.name = substr(alias.address, instr(alias.address, '@') + 1)
-    WHERE alias.removed_at IS NULL AND domain.kind = 'local' AND domain.removed_at IS NULL
+    CREATE VIEW present_alias (address, local_part, domain) AS
+    SELECT alias.address, substr(alias.address, 1, instr(alias.address, '@') - 1),
+        substr(alias.address, instr(alias.address, '@') + 1)
+    FROM alias
+    WHERE alias.removed_at IS NULL
         AND NOT EXISTS (SELECT 1 FROM mailbox WHERE mailbox.address = alias.address AND mailbox.removed_at IS NULL)
     """,
     # One step from an alias, from '@domain' for a catch-all, or from '/domain/position' for an expression. Destinations
@@ -133,8 +133,8 @@ _HELPER_VIEWS = (
     """
     CREATE VIEW alias_step (address, destination, tag, served) AS
     WITH source (address, destination, at) AS MATERIALIZED (
-        SELECT served_alias.address, alias_destination.destination, instr(alias_destination.destination, '@')
-        FROM served_alias JOIN alias_destination ON alias_destination.alias = served_alias.address
+        SELECT present_alias.address, alias_destination.destination, instr(alias_destination.destination, '@')
+        FROM present_alias JOIN alias_destination ON alias_destination.alias = present_alias.address
         UNION ALL
         SELECT '@' || domain, destination, instr(destination, '@') FROM domain_catch_all
         UNION ALL
@@ -145,7 +145,7 @@ _HELPER_VIEWS = (
             ELSE substr(source.destination, 1,
                 CASE WHEN instr(source.destination, '+') BETWEEN 2 AND source.at THEN instr(source.destination, '+')
                     ELSE source.at END - 1) || '@' || served_domain.target END,
-        CASE WHEN served_domain.name IS NOT NULL AND instr(source.destination, '+') BETWEEN 2 AND source.at
+        CASE WHEN instr(source.destination, '+') BETWEEN 2 AND source.at
             THEN substr(source.destination, instr(source.destination, '+'),
                 source.at - instr(source.destination, '+')) ELSE '' END,
         served_domain.name IS NOT NULL
@@ -164,9 +164,10 @@ _HELPER_VIEWS = (
         WHERE way.served
     )
     SELECT DISTINCT way.address,
-        CASE WHEN way.tag = '' OR NOT way.served THEN way.destination
-            ELSE substr(way.destination, 1, instr(way.destination, '@') - 1) || way.tag
-                || substr(way.destination, instr(way.destination, '@')) END,
+        CASE WHEN way.served
+            THEN substr(way.destination, 1, instr(way.destination, '@') - 1) || way.tag
+                || substr(way.destination, instr(way.destination, '@'))
+            ELSE way.destination END,
         mailbox.address IS NOT NULL AND way.tag = ''
     FROM way
     LEFT JOIN mailbox ON way.served AND mailbox.address = way.destination AND mailbox.removed_at IS NULL
@@ -187,11 +188,11 @@ _PUBLIC_VIEWS = (
     FROM served_mailbox JOIN served_domain ON served_domain.target = served_mailbox.domain
     WHERE served_mailbox.receives
     UNION ALL
-    SELECT served_alias.local_part || '@' || served_domain.name, final_destination.destination,
+    SELECT present_alias.local_part || '@' || served_domain.name, final_destination.destination,
         final_destination.keep_extension
     FROM final_destination
-    JOIN served_alias ON served_alias.address = final_destination.address
-    JOIN served_domain ON served_domain.target = served_alias.domain
+    JOIN present_alias ON present_alias.address = final_destination.address
+    JOIN served_domain ON served_domain.target = present_alias.domain
     """,
     """
     CREATE VIEW postfix_catch_all (domain, destination) AS
@@ -205,11 +206,11 @@ _PUBLIC_VIEWS = (
             THEN '550 5.2.1 mailbox does not receive mail' ELSE '550 5.2.1 mailbox disabled' END
     FROM served_mailbox JOIN served_domain ON served_domain.target = served_mailbox.domain
     WHERE NOT served_mailbox.receives
-        AND NOT EXISTS (SELECT 1 FROM served_alias WHERE served_alias.address = served_mailbox.address)
+        AND NOT EXISTS (SELECT 1 FROM present_alias WHERE present_alias.address = served_mailbox.address)
     UNION ALL
-    SELECT served_alias.local_part || '@' || served_domain.name, '550 5.2.1 mailbox disabled'
-    FROM served_alias JOIN served_domain ON served_domain.target = served_alias.domain
-    WHERE served_alias.address NOT IN (SELECT address FROM final_destination)
+    SELECT present_alias.local_part || '@' || served_domain.name, '550 5.2.1 mailbox disabled'
+    FROM present_alias JOIN served_domain ON served_domain.target = present_alias.domain
+    WHERE present_alias.address NOT IN (SELECT address FROM final_destination)
     """,
     """
     CREATE VIEW postfix_mailbox (address) AS
@@ -221,12 +222,12 @@ _PUBLIC_VIEWS = (
     FROM served_mailbox JOIN served_domain ON served_domain.target = served_mailbox.domain
     WHERE served_mailbox.submits
     UNION
-    SELECT served_alias.local_part || '@' || served_domain.name, served_mailbox.address
+    SELECT present_alias.local_part || '@' || served_domain.name, served_mailbox.address
     FROM alias_step
-    JOIN served_alias ON served_alias.address = alias_step.address
+    JOIN present_alias ON present_alias.address = alias_step.address
     JOIN served_mailbox ON served_mailbox.address = alias_step.destination
-    JOIN served_domain ON served_domain.target = served_alias.domain
-    WHERE alias_step.served AND served_mailbox.submits
+    JOIN served_domain ON served_domain.target = present_alias.domain
+    WHERE served_mailbox.submits
     UNION
     SELECT mailbox_sender.sender, served_mailbox.address
     FROM mailbox_sender JOIN served_mailbox ON served_mailbox.address = mailbox_sender.mailbox
