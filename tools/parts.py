@@ -31,6 +31,7 @@ RESULTS = BUILD / "results"
 FARM = BUILD / "farm" / "ansible_collections" / "postoffice" / "mail"
 
 SCENARIOS = ("debian12", "full", "default")
+SUITES = ("bookworm", "trixie")
 MOLECULE_STEP = re.compile(r"\[\w+ > (?P<step>(?!discovery|destroy)\w+)\] Executing")
 
 
@@ -110,10 +111,11 @@ def unit() -> Part:
     return Part("unit", [Step("unit", pytest("tests/unit"))], "make test-unit")
 
 
-def runs() -> Part:
-    """Whole runs of playbooks, the part of them that answers within minutes."""
+def runs(suite: str) -> Part:
+    """Whole runs of playbooks on one Debian release, those that answer within minutes."""
     some = "not long"
-    return Part("runs", [Step("runs", pytest("tests/runs", "-m", some))], f"make test-runs ARGS=\"-m '{some}'\"")
+    steps = [Step("runs", pytest("tests/runs", "-m", some, "-k", suite))]
+    return Part(f"runs:{suite}", steps, f"make test-runs ARGS=\"-m '{some}' -k {suite}\"")
 
 
 def scenario(name: str) -> Part:
@@ -137,7 +139,7 @@ def scenario(name: str) -> Part:
 def chosen(names: Iterable[str]) -> list[Part]:
     """The parts of these names; a group's name stands for all of it. A long one first, then what answers quickly."""
     scenarios = [scenario(name) for name in SCENARIOS]
-    everything = [scenarios[0], *lint(), unit(), *scenarios[1:], runs()]
+    everything = [scenarios[0], *lint(), unit(), *scenarios[1:], *map(runs, SUITES)]
     parts: list[Part] = []
     for name in names:
         found = [part for part in everything if name == "all" or part.name == name or part.name.split(":")[0] == name]
@@ -260,7 +262,7 @@ def report() -> int:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="Run parts of the test suite.")
-    parser.add_argument("parts", nargs="+", help="all, lint, lint:NAME, unit, scenario, scenario:NAME, runs")
+    parser.add_argument("parts", nargs="+", help="all, lint, lint:NAME, unit, scenario, scenario:NAME, runs, runs:NAME")
     parser.add_argument("--show", action="store_true", help="show the output while it comes; one part at a time")
     parser.add_argument("--jobs", type=int, default=2, help="how many parts to run at a time")
     arguments = parser.parse_args()
