@@ -20,7 +20,7 @@ import sqlite3
 import subprocess
 import urllib.parse
 from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 
 from . import store
@@ -88,12 +88,23 @@ def publish(settings: Settings) -> Published:
                     return done
     except OSError as error:
         raise PublishError(f"cannot publish to {settings.folder}: {error.strerror or error}") from error
+    except sqlite3.Error as error:
+        raise PublishError(f"cannot publish to {settings.folder}: {error}") from error
+
+
+@contextmanager
+def _private_copy(database: str) -> Iterator[sqlite3.Connection]:
+    """The database as it is now; it is closed again before anything is made of it."""
+    with ExitStack() as stack:
+        with store.connect(database) as live:
+            copy = stack.enter_context(store.in_memory(live))
+        yield copy
 
 
 def _publish_once(settings: Settings) -> Published:
     counter = store.change_counter(settings.database)
     lookup = os.path.join(settings.folder, LOOKUP_FILE)
-    with store.connect(settings.database) as live, store.in_memory(live) as copy:
+    with _private_copy(settings.database) as copy:
         expressions = _HEADER + "".join(f"{line}\n" for line in expression_rules(copy))
         temporary = os.path.join(settings.folder, f".{LOOKUP_FILE}.new")
         stamp = _write_lookup(copy, temporary, expressions)

@@ -13,7 +13,8 @@ import sys
 sys.dont_write_bytecode = True
 
 from postoffice_directory.errors import DirectoryError, PublishError  # noqa: E402
-from postoffice_directory.publishing import Settings, publish  # noqa: E402
+from postoffice_directory.publishing import Settings, publish, read_state  # noqa: E402
+from postoffice_directory.store import change_counter  # noqa: E402
 
 SETTINGS_PATH = "/etc/postoffice/publish.json"
 
@@ -30,11 +31,16 @@ def read_settings(path: str) -> Settings:
 
 
 def main() -> int:
-    """Publish, or with --check only read the settings; return the exit status."""
+    """Publish, or with --check only read the settings; return the exit status.
+
+    With --outdated nothing is published either: the status is 0 when there is something to publish, else 1.
+    """
     try:
         settings = read_settings(SETTINGS_PATH)
         if "--check" in sys.argv[1:]:
             return 0
+        if "--outdated" in sys.argv[1:]:
+            return 1 if read_state(settings.folder).get("counter") == change_counter(settings.database) else 0
         if not os.path.exists(settings.database):
             print(f"{settings.database} does not exist yet, nothing to publish")
             return 0

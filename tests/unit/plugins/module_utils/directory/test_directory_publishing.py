@@ -53,6 +53,24 @@ def test_it_is_written_once_and_postfix_is_told_once(settings: Settings) -> None
     assert {path.name: path.stat().st_ino for path in Path(settings.folder).glob("*.*")} == before
 
 
+def test_without_room_for_the_copy_the_error_names_its_folder_and_the_old_one_stays(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    publish(settings)
+    before = read_state(settings.folder)
+    apply(Path(settings.database), site(state="disabled"))
+
+    def full(*_arguments: object) -> str:
+        raise sqlite3.OperationalError("database or disk is full")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(publishing, "_write_lookup", full)
+        with pytest.raises(PublishError, match=f"^cannot publish to {settings.folder}: database or disk is full"):
+            publish(settings)
+    assert read_state(settings.folder) == before
+    assert publish(settings).written
+
+
 def test_what_postfix_does_not_need_renews_nothing(settings: Settings) -> None:
     publish(settings)
     apply(Path(settings.database), site(quota="9G", display_name="Alice"))
