@@ -156,3 +156,20 @@ REFUSED = [
 @pytest.mark.parametrize("recipient", REFUSED)
 def test_mail_is_refused_while_the_sender_listens(outside: Outside, recipient: str) -> None:
     assert outside.ask(recipient).code == 550
+
+
+@pytest.mark.needs("states")
+@pytest.mark.parametrize(
+    ("recipient", "reason"),
+    [
+        ("former@example.org", "mailbox disabled"),
+        ("former+tag@example.net", "mailbox disabled"),
+        ("ex@example.org", "mailbox disabled"),
+        ("printer@example.org", "mailbox does not receive mail"),
+    ],
+)
+def test_the_sender_is_told_why(outside: Outside, recipient: str, reason: str) -> None:
+    """Who wrote to somebody for years and reads `unknown user` takes the address for misspelt."""
+    text = outside.ask(recipient).text
+    assert text.startswith("5.2.1")
+    assert reason in text

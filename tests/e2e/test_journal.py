@@ -39,6 +39,7 @@ EXPECTED = [
     Expected("dovecot", "FTS Xapian: Can not open RO index .*NotFound", "a search in a folder not yet indexed"),
     Expected("postfix/.*smtpd", "SASL (PLAIN|LOGIN) authentication failed", DELIBERATE),
     Expected("postfix/.*smtpd", "non-SMTP command from", DELIBERATE),
+    Expected("postfix/.*smtpd", "connect to Milter service .*: (Connection refused|No such file)", DELIBERATE),
     Expected(
         "postfix/submissions?/smtpd", "TLS library problem: .*(unsupported protocol|no shared cipher)", DELIBERATE
     ),

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from email.message import EmailMessage
 
 import pytest
 from mailtest.deployment import Deployment, Person, Shell
 from mailtest.imap import Mailbox
-from mailtest.mail import MailProgram, RefusedError, compose, message_id
+from mailtest.mail import MailProgram, Outside, RefusedError, compose, message_id
 from mailtest.smtp import submission
 
 Program = Callable[..., MailProgram]
@@ -106,3 +106,21 @@ def test_a_session_does_not_notice_a_reload_of_the_milter(
         forged = compose(to="bob@example.org", sender="bob@example.org")
         assert dialogue.message(forged.as_bytes()).code == 550
     assert mailbox("bob@example.org").wait_for(sent)["From"] == "alice@example.org"
+
+
+@pytest.fixture
+def no_milter(host: Shell) -> Iterator[None]:
+    host.run("systemctl", "stop", "postoffice-milter.service")
+    yield
+    host.run("systemctl", "start", "postoffice-milter.service")
+
+
+def test_mail_waits_while_the_milter_is_down(no_milter: None, outside: Outside) -> None:
+    assert outside.ask("alice@example.org").code == 451
+
+
+def test_a_mail_program_is_asked_to_come_back_while_the_milter_is_down(
+    no_milter: None, deployment: Deployment, alice: Person
+) -> None:
+    with submission(deployment.port("submissions"), implicit_tls=True) as dialogue:
+        assert 400 <= dialogue.login(alice).code < 500

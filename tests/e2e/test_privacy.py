@@ -7,14 +7,13 @@ from collections.abc import Callable
 
 from mailtest.deployment import Deployment, Person
 from mailtest.imap import Mailbox
-from mailtest.mail import MailProgram, Outside, trace
+from mailtest.mail import MailProgram, Outside, compose, trace
 
 TRACES = [
     ("User-Agent", "Telltale Mail 7.1"),
     ("X-Mailer", "Telltale Mail 7.1"),
     ("X-Originating-IP", "[198.51.100.77]"),
     ("X-Enigmail-Version", "2.0"),
-    ("Mime-Version", "1.0 (Telltale Mail)"),
 ]
 
 
@@ -30,7 +29,7 @@ def test_a_submitted_message_does_not_betray_the_sender_s_machine(
         assert isinstance(connection.sock, socket.socket)
         own_address = connection.sock.getsockname()[0]
         helo = connection.local_hostname
-    sent = program.send("bob@example.org", subject="Nothing to see", headers=TRACES[:-1])
+    sent = program.send("bob@example.org", subject="Nothing to see", headers=TRACES)
     inbox = mailbox("bob@example.org")
     received = inbox.wait_for(sent)
     headers = "\n".join(f"{name}: {value}" for name, value in received.items())
@@ -38,6 +37,26 @@ def test_a_submitted_message_does_not_betray_the_sender_s_machine(
         assert betrayal not in headers
     assert received["Subject"] == "Nothing to see"
     assert received["Date"] == sent["Date"]
+
+
+def test_a_comment_does_not_betray_the_software_either(
+    mail_program: Callable[..., MailProgram], mailbox: Callable[[str], Mailbox], alice: Person, service: str
+) -> None:
+    sent = compose(to="bob@example.org", sender=alice.address)
+    del sent["MIME-Version"]
+    sent["MIME-Version"] = "1.0 (Telltale Mail)"
+    mail_program(alice, service).send("bob@example.org", message=sent)
+    assert mailbox("bob@example.org").wait_for(sent).get_all("MIME-Version") == ["1.0"]
+
+
+def test_an_attached_message_stays_as_it_is(
+    mail_program: Callable[..., MailProgram], mailbox: Callable[[str], Mailbox], alice: Person
+) -> None:
+    """Somebody else's software is no secret of the sender's, and a forwarded message may be evidence."""
+    sent = compose(to="bob@example.org", sender=alice.address)
+    sent.add_attachment(compose(to=alice.address, headers=[("User-Agent", "Foreign 1.0")]))
+    mail_program(alice).send("bob@example.org", message=sent)
+    assert "User-Agent: Foreign 1.0" in mailbox("bob@example.org").wait_for(sent).as_string()
 
 
 def test_a_submitted_message_still_says_who_took_it(

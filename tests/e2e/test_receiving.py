@@ -33,6 +33,11 @@ def test_a_message_reaches_the_inbox_as_it_was_sent(outside: Outside, mailbox: C
     assert any("mx.outside.example" in line for line in trace(received)), "who delivered it stays visible"
 
 
+def test_a_message_says_that_it_came_encrypted(outside: Outside, mailbox: Callable[[str], Mailbox]) -> None:
+    received = mailbox("alice@example.org").wait_for(outside.send("alice@example.org"))
+    assert any("mx.outside.example" in line and "using TLSv1" in line for line in trace(received))
+
+
 def test_case_does_not_matter_in_an_address(outside: Outside, mailbox: Callable[[str], Mailbox]) -> None:
     sent = outside.send("ALICE@Example.ORG")
     assert mailbox("alice@example.org").wait_for(sent)
@@ -54,6 +59,7 @@ def test_an_unknown_recipient_is_refused(outside: Outside) -> None:
     reply = outside.ask("nobody-at-all@example.org")
     assert reply.code == 550
     assert reply.text.startswith("5.1.1")
+    assert "table" not in reply.text, "how mailboxes are stored is nobody's business"
 
 
 def test_a_known_recipient_is_accepted_beside_an_unknown_one(
@@ -144,6 +150,37 @@ def test_one_has_to_say_helo_first(outside: Outside) -> None:
         assert dialogue.command(f"MAIL FROM:<{STRANGER}>").code == 250
 
 
+@pytest.mark.parametrize("name", ["..", "mail_server!", "-", "a..example"])
+def test_a_server_whose_name_cannot_exist_is_refused(outside: Outside, name: str) -> None:
+    with Dialogue(outside.endpoint, helo=name) as dialogue:
+        replies = [dialogue.ehlo(), dialogue.command(f"MAIL FROM:<{STRANGER}>")]
+        assert any(reply.refused for reply in [*replies, dialogue.command("RCPT TO:<alice@example.org>")])
+
+
+@pytest.mark.parametrize("sender", ["somebody", "somebody@localhost", "grüße@outside.example"])
+def test_a_sender_to_whom_no_answer_could_be_sent_is_refused(outside: Outside, sender: str) -> None:
+    assert outside.ask("alice@example.org", envelope_sender=sender).refused
+
+
+@pytest.mark.parametrize(
+    "recipient", ["root", "alice", "root@localhost", "root@localhost.example.org", "grüße@example.org"]
+)
+def test_names_of_the_host_s_own_users_are_no_addresses(outside: Outside, recipient: str) -> None:
+    assert outside.ask(recipient).refused
+
+
+def test_an_address_beyond_ascii_is_refused_as_such(outside: Outside) -> None:
+    """Before any catch-all takes it, whose mailbox could not be written to with it."""
+    assert outside.ask("grüße@example.org").code == 553
+
+
+def test_nobody_makes_the_queue_run(outside: Outside) -> None:
+    with Dialogue(outside.endpoint) as dialogue:
+        dialogue.ehlo()
+        assert "ETRN" not in dialogue.capabilities
+        assert dialogue.command("ETRN relayed.example").refused
+
+
 def test_a_message_over_the_limit_is_refused_before_it_is_sent(outside: Outside) -> None:
     with Dialogue(outside.endpoint) as dialogue:
         dialogue.ehlo()
@@ -228,10 +265,11 @@ def test_addresses_beyond_ascii_are_not_promised(outside: Outside) -> None:
 
 
 @pytest.mark.needs("root mail")
+@pytest.mark.parametrize("user", ["root", "www-data"])
 def test_the_host_s_own_mail_reaches_its_operator(
-    host: Shell, deployment: Deployment, mailbox: Callable[[str], Mailbox]
+    host: Shell, deployment: Deployment, mailbox: Callable[[str], Mailbox], user: str
 ) -> None:
-    message = compose(to="root", sender="root", subject="Cron has something to say")
+    message = compose(to=user, sender="root", subject="Cron has something to say")
     host.run("/usr/sbin/sendmail", "-t", stdin=message.as_string())
     received = mailbox(deployment.variables["postfix_root_mail_to"]).wait_for(message)
     assert received["Subject"] == "Cron has something to say"

@@ -16,6 +16,7 @@ def test_mail_for_a_relayed_domain_is_passed_on(outside: Outside, elsewhere: Els
     arrived = elsewhere.wait_for(outside.send("known@relayed.example"))
     assert arrived.recipients == ["known@relayed.example"]
     assert arrived.login == "", "to the domain's own server, not through the smarthost"
+    assert "TLS" in arrived.received, "encrypted, since that server can"
 
 
 def test_its_unknown_recipients_are_refused_here(outside: Outside) -> None:

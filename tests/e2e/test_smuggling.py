@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
-from mailtest.deployment import Deployment, Person
+from mailtest.deployment import Deployment, Person, Shell
 from mailtest.imap import Mailbox
 from mailtest.mail import STRANGER, Outside, message_id
 from mailtest.smtp import Dialogue, Reply, submission
@@ -97,6 +97,46 @@ def test_a_message_without_carriage_returns_is_refused(outside: Outside, mailbox
     assert replies[0].refused
 
 
+ON_THE_HOST = """
+import socket, sys
+with socket.create_connection(("127.0.0.1", 25), 30) as connection:
+    replies = connection.makefile("rb")
+    print(replies.readline())
+    for line in (b"HELO localhost", b"MAIL FROM:<>", b"RCPT TO:<alice@example.org>", b"DATA"):
+        connection.sendall(line + b"\\r\\n")
+        print(replies.readline())
+    connection.sendall(b"Subject: No carriage return\\n\\nHello.\\r\\n.\\r\\n")
+    sys.exit(0 if replies.readline().startswith(b"5") else "it was not refused")
+"""
+
+
+def test_a_program_of_the_host_has_to_use_carriage_returns_too(host: Shell) -> None:
+    """Whoever takes over a website on the host must not forge what other servers would believe."""
+    assert host.run("python3", "-c", ON_THE_HOST, check=False).stderr == ""
+
+
+STRAY = [b"A\r.\rB", b"A\rB", b"A\r\r\nB", b"A\0B"]
+
+
+@pytest.mark.parametrize("body", STRAY)
+def test_a_carriage_return_alone_or_a_null_is_refused(outside: Outside, body: bytes) -> None:
+    """What some server further on takes for the end of a line is not passed on to it."""
+    with Dialogue(outside.endpoint) as dialogue:
+        dialogue.ehlo()
+        replies = speak(dialogue, STRANGER, b"Subject: Stray\r\n\r\n" + body)
+    assert replies
+    assert replies[0].refused
+
+
+@pytest.mark.parametrize("body", STRAY)
+def test_a_user_s_carriage_return_alone_or_null_is_refused(deployment: Deployment, alice: Person, body: bytes) -> None:
+    with submission(deployment.port("submissions"), implicit_tls=True) as dialogue:
+        assert dialogue.login(alice).code == 235
+        replies = speak(dialogue, alice.address, f"From: {alice.address}\r\n\r\n".encode() + body)
+    assert replies
+    assert replies[0].refused
+
+
 def test_commands_ahead_of_time_are_refused(outside: Outside) -> None:
     """A client that speaks a whole transaction before it is asked to is no mail server."""
     with Dialogue(outside.endpoint) as dialogue:
@@ -105,6 +145,19 @@ def test_commands_ahead_of_time_are_refused(outside: Outside) -> None:
         dialogue.send(f"{envelope}Subject: Too soon\r\n\r\n.\r\nQUIT\r\n".encode())
         replies = dialogue.rest()
     assert any(reply.refused for reply in replies)
+
+
+@pytest.mark.parametrize("port", ["smtp", "submission"])
+def test_a_message_has_one_end_only(deployment: Deployment, port: str) -> None:
+    """In chunks (BDAT) it would end by its length, and a server behind this one that counts differently is deceived."""
+    with Dialogue(deployment.port(port)) as dialogue:
+        dialogue.ehlo()
+        assert "CHUNKING" not in dialogue.capabilities
+        if port == "submission":
+            dialogue.starttls()
+            dialogue.ehlo()
+            assert "CHUNKING" not in dialogue.capabilities
+        assert dialogue.command("BDAT 0 LAST").refused
 
 
 @pytest.mark.parametrize("port", ["smtp", "submission"])

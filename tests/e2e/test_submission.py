@@ -94,6 +94,74 @@ def test_nothing_is_taken_without_a_password(deployment: Deployment, service: st
         assert sends_nothing(dialogue)
 
 
+def test_nothing_is_said_without_a_password(deployment: Deployment, service: str) -> None:
+    """Which addresses there are, and which are well-formed, is for those to know who have logged in."""
+    with connect(deployment, service) as dialogue:
+        dialogue.command("MAIL FROM:<alice@example.org>")
+        addresses = (
+            "bob@example.org",
+            "nobody-at-all@example.org",
+            "root",
+            "grüße@example.org",
+            "someone@else.example",
+        )
+        replies = {dialogue.command(f"RCPT TO:<{address}>") for address in addresses}
+    assert len(replies) == 1
+    assert replies.pop().code == 554
+
+
+@pytest.mark.parametrize("line", ["MAIL FROM:<alice@example.org>", "VRFY alice", "RCPT TO:<bob@example.org>", "DATA"])
+def test_nothing_is_said_without_encryption(deployment: Deployment, line: str) -> None:
+    with Dialogue(deployment.port("submission")) as dialogue:
+        dialogue.ehlo()
+        assert dialogue.command(line).code == 530
+
+
+@pytest.mark.parametrize("name", ["Alice's laptop", "laptop_of_alice..", "[192.168.1.2", "-"])
+def test_a_mail_program_may_call_itself_anything(
+    deployment: Deployment, alice: Person, service: str, name: str
+) -> None:
+    with connect(deployment, service) as dialogue:
+        dialogue.helo = name
+        assert dialogue.ehlo().ok
+        assert dialogue.login(alice).code == 235
+        assert dialogue.command(f"MAIL FROM:<{alice.address}>").ok
+        assert dialogue.command("RCPT TO:<bob@example.org>").ok
+
+
+@pytest.mark.parametrize("recipient", ["bob", "root", "root@localhost", "bob@example", "grüße@example.org"])
+def test_what_is_no_address_is_refused(deployment: Deployment, alice: Person, service: str, recipient: str) -> None:
+    with connect(deployment, service) as dialogue:
+        assert dialogue.login(alice).code == 235
+        assert dialogue.command(f"MAIL FROM:<{alice.address}>").ok
+        assert dialogue.command(f"RCPT TO:<{recipient}>").refused
+
+
+def test_a_recipient_beyond_ascii_is_refused_as_such(deployment: Deployment, alice: Person, service: str) -> None:
+    with connect(deployment, service) as dialogue:
+        assert dialogue.login(alice).code == 235
+        assert dialogue.command(f"MAIL FROM:<{alice.address}>").ok
+        assert dialogue.command("RCPT TO:<grüße@example.org>").code == 553
+
+
+@pytest.mark.parametrize(("sender", "code"), [("alice", 504), ("alice@localhost", 504), ("alice+ä@example.org", 553)])
+def test_what_is_no_sender_is_refused(
+    deployment: Deployment, alice: Person, service: str, sender: str, code: int
+) -> None:
+    with connect(deployment, service) as dialogue:
+        assert dialogue.login(alice).code == 235
+        replies = [dialogue.command(f"MAIL FROM:<{sender}>"), dialogue.command("RCPT TO:<bob@example.org>")]
+        assert next(reply.code for reply in replies if not reply.ok) == code
+
+
+@pytest.mark.needs("states")
+def test_a_colleague_who_has_left_is_named(mail_program: Program, alice: Person, service: str) -> None:
+    with pytest.raises(RefusedError) as refused:
+        mail_program(alice, service).send("former@example.org")
+    assert refused.value.step == "RCPT"
+    assert "mailbox disabled" in refused.value.reply.text
+
+
 def test_an_unknown_local_recipient_is_refused_at_once(mail_program: Program, alice: Person, service: str) -> None:
     with pytest.raises(RefusedError) as refused:
         mail_program(alice, service).send("nobody-at-all@example.org")

@@ -96,6 +96,18 @@ def test_strong_ciphers_are_accepted(deployment: Deployment, open_service: Conne
     assert refusal(open_service(deployment), only(ssl.TLSVersion.TLSv1_2, cipher)) is None
 
 
+@people
+@pytest.mark.parametrize("wanted", ["CHACHA20-POLY1305", "AES128-GCM-SHA256"])
+def test_the_client_chooses_the_cipher(deployment: Deployment, open_service: Connect, wanted: str) -> None:
+    """A telephone without AES in hardware asks for ChaCha20 first."""
+    first = [f"ECDHE-{key}-{wanted}" for key in ("ECDSA", "RSA")]
+    context = only(ssl.TLSVersion.TLSv1_2, ":".join([*first, "ECDHE+AESGCM", "ECDHE+CHACHA20"]))
+    with context.wrap_socket(open_service(deployment)) as connection:
+        cipher = connection.cipher()
+    assert cipher
+    assert wanted in cipher[0]
+
+
 @everybody
 def test_the_certificate_bears_the_host_s_name(deployment: Deployment, open_service: Connect) -> None:
     with any_certificate().wrap_socket(open_service(deployment), server_hostname=deployment.hostname) as connection:
