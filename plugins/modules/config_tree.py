@@ -106,8 +106,8 @@ options:
   probe:
     description:
       - The program, with its arguments, that exits with status 0 when the daemon answers. It is repeated until
-        O(probe_timeout), and once more half a second after its success, because many daemons reload a little later
-        than they say.
+        O(probe_timeout); after a reload once more half a second after its success, because many daemons reload a
+        little later than they say.
     type: list
     elements: str
     default: []

@@ -164,7 +164,6 @@ def measured(name: str, path: Path, size: int) -> tuple[float, float]:
 
 
 def measure_library(folder: Path, size: int) -> list[Row]:
-    """The least time of each case counts: other work can only add to it."""
     found: dict[str, list[tuple[float, float]]] = {name: [] for name in CASES}
     for attempt in range(SIZES[size]):
         floor, ours = folder / f"floor-{size}-{attempt}", folder / f"ours-{size}-{attempt}"
@@ -172,7 +171,7 @@ def measure_library(folder: Path, size: int) -> list[Row]:
             found[name].append(measured(name, floor if name.startswith("floor") else ours, size))
         floor.unlink()
         ours.unlink()
-    seconds = {name: min(spent for spent, _memory in values) for name, values in found.items()}
+    seconds = {name: statistics.median(spent for spent, _memory in values) for name, values in found.items()}
     memory = {name: max(used for _spent, used in values) for name, values in found.items()}
     return [
         Row(f"{size} library: import", seconds["import"], "s", seconds["floor-insert"], LIBRARY_BOUND),

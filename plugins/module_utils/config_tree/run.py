@@ -217,7 +217,7 @@ class _Run:
         began = self.host.now()
         try:
             self._swap(situation, pending)
-            self._probe(situation, began)
+            self._probe(situation, pending, began)
             self.store.save(self._next_state(situation))
         except _SwapError as error:
             self._put_back(pending, str(error))
@@ -310,15 +310,18 @@ class _Run:
                 headline = f"{self.request.name} does not take the new configuration"
                 raise _SwapError(self._failure(headline, outcome, situation, self._journal(began)))
 
+    def _restarts(self, pending: Pending) -> bool:
+        return pending.restart and self.request.restart != self.request.reload
+
     def _actions(self, pending: Pending) -> list[tuple[str, ...]]:
         action = self.request.restart if pending.restart else self.request.reload
         actions: list[tuple[str, ...]] = [("systemctl", "daemon-reload")] if pending.daemon_reload else []
         return [*actions, action] if action else actions
 
-    def _probe(self, situation: _Situation, began: float) -> None:
-        """Probe until the daemon answers, and once more a little later: many reload after they said they did."""
+    def _probe(self, situation: _Situation, pending: Pending, began: float) -> None:
+        """Probe until the daemon answers, and after a reload once more: many reload after they said they did."""
         outcome = self._silence(self.request.probe_timeout)
-        if outcome is None and self.request.probe:
+        if outcome is None and self.request.probe and not self._restarts(pending):
             self.host.wait(SETTLE_SECONDS)
             outcome = self._silence(self.request.probe_timeout)
         if outcome:

@@ -169,7 +169,7 @@ def test_new_files_are_swapped_first_and_those_read_all_the_time_last_also_on_th
 def test_restart_is_asked_for_by_file_and_units_are_read_again(host: FakeHost) -> None:
     unit = file("/etc/systemd/system/d.service", restart=True)
     run(host, file(), unit)
-    assert host.ran == [CHECK, DAEMON_RELOAD, RESTART, PROBE, PROBE]
+    assert host.ran == [CHECK, DAEMON_RELOAD, RESTART, PROBE]
     run(host, file(content="newer\n"), unit)
     assert host.ran == [CHECK, RELOAD, PROBE, PROBE]
 
@@ -184,7 +184,7 @@ def test_removals_come_after_the_reload_and_are_followed_by_another(host: FakeHo
 
     host.programs = answer
     result = run(host, file(content="newer\n"))
-    assert states == [("check", False), ("restart", True), ("restart", False), ("probe", False), ("probe", False)]
+    assert states == [("check", False), ("restart", True), ("restart", False), ("probe", False)]
     assert {"path": "/etc/d/b", "action": "removed"} in result.files
 
 
