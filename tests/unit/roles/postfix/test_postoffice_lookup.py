@@ -30,9 +30,10 @@ QUERIES = {
 def publish(path: Path, *pairs: tuple[str, str]) -> None:
     """Replace the file as the publisher does: a new one by rename."""
     fresh = path.with_name("fresh")
-    with closing(sqlite3.connect(fresh)) as made, made:
+    with closing(sqlite3.connect(fresh)) as made:
         made.execute("CREATE TABLE pair (name, value)")
         made.executemany("INSERT INTO pair VALUES (?, ?)", pairs)
+        made.commit()
     fresh.rename(path)
 
 
