@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import argparse
-import faulthandler
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -31,8 +30,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     chosen = arguments().parse_args(argv)
     try:
         if chosen.command == "serve":
-            # libmilter and pymilter are C: where they were when they broke something is said to the journal.
-            faulthandler.enable()
             return service.serve(chosen.settings, chosen.predecessor)
         if chosen.command == "reload":
             return service.reload(chosen.settings, chosen.pid)

@@ -27,7 +27,8 @@ _ENCODED_WORD = re.compile(r"=\?([^?\s]{1,60})\?([bBqQ])\?([^?]*)\?=")
 _BETWEEN_ENCODED_WORDS = re.compile(r"(?<=\?=)[ \t]+(?==\?)")
 _ADDRESS_LIKE = re.compile(r"[^\s<>()\[\]\"',;:@]+@[^\s<>()\[\]\"',;:@]+")
 _LETTERS = frozenset({"Ll", "Lu", "Lo", "Lm", "Mn", "Mc", "Nd"})
-_IN_LABELS = frozenset("-\u00b7\u0375\u05f3\u05f4\u200c\u200d\u30fb")
+# Neither letters nor digits, and valid all the same (RFC 5892 section 2.6 and appendix A).
+_IN_LABELS = frozenset("-\u00b7\u0375\u05f3\u05f4\u06fd\u06fe\u0f0b\u200c\u200d\u3007\u30fb")
 _ROUTE = re.compile(r"\A@[^:]*:")
 _QUOTED_LOCAL = re.compile(r'"((?:[^"\\]|\\.)*)"(@.*)')
 _REASONS = {

@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
-from . import callbacks, client, libmilter, service, settings, systemd
+from . import client, service, settings, systemd
 from .lookup import QUERIES, parse_expressions
 from .settings import Settings
 
-CODE = (callbacks, client, service, systemd)
+CODE = (client, service, systemd)
 NOT_INSTALLED = 127
 
 
@@ -30,10 +30,6 @@ class Problem:
 
 def problems(chosen: Settings) -> Iterator[Problem]:
     """Yield everything that is missing or wrong."""
-    try:
-        libmilter.load()
-    except ImportError as error:
-        yield Problem(f"pymilter (package python3-milter) cannot be imported: {error}", missing=True)
     if chosen.socket_group:
         try:
             grp.getgrnam(chosen.socket_group)

@@ -9,12 +9,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import TracebackType
 
-VERSION = 6
-ALL_ACTIONS = 0x1FF
-ALL_STEPS = 0x1FFFFF
+from . import protocol
+from .protocol import ACCEPT, CONTINUE, SKIP, ProtocolError, packet
+
 NO_REPLY_STEPS = {b"L": 0x80, b"C": 0x1000, b"H": 0x2000, b"M": 0x4000, b"R": 0x8000, b"T": 0x10000, b"N": 0x40000}
 SKIPPED_STEPS = {b"C": 0x1, b"H": 0x2, b"M": 0x4, b"R": 0x8, b"B": 0x10, b"L": 0x20, b"N": 0x40, b"T": 0x200}
-CONTINUE, ACCEPT, REJECT, TEMPFAIL, REPLY, SKIP, DISCARD = (code.encode() for code in "cartysd")
 
 
 @dataclass(frozen=True)
@@ -36,14 +35,11 @@ class Answer:
 NOTHING = Answer(CONTINUE)
 
 
-class MilterError(Exception):
-    """The milter does not speak the protocol, or stopped speaking."""
-
-
 class MilterClient:
     """A connection to a milter; every method sends what a mail server would send and returns the answer."""
 
-    def __init__(self, path: str, timeout: float = 20.0) -> None:
+    def __init__(self, path: str, timeout: float = 20.0, offered: int = protocol.ALL_STEPS) -> None:
+        self._offered = offered
         self._connection = socket.socket(socket.AF_UNIX)
         try:
             self._connection.settimeout(timeout)
@@ -63,31 +59,20 @@ class MilterClient:
         self.quit()
 
     def _send(self, command: bytes, payload: bytes = b"") -> None:
-        self._connection.sendall(struct.pack("!I", 1 + len(payload)) + command + payload)
+        self._connection.sendall(packet(command, payload))
 
     def _receive(self) -> tuple[bytes, bytes]:
-        head = self._stream.read(4)
-        if len(head) < 4:
-            raise MilterError("the milter closed the connection")
-        (length,) = struct.unpack("!I", head)
-        packet = self._stream.read(length)
-        if not length or len(packet) < length:
-            raise MilterError("the milter sent an incomplete packet")
-        return packet[:1], packet[1:]
+        received = protocol.read_packet(self._stream)
+        if received is None:
+            raise ProtocolError("the milter closed the connection")
+        return received
 
     def _negotiate(self) -> tuple[int, int, dict[int, str]]:
-        self._send(b"O", struct.pack("!III", VERSION, ALL_ACTIONS, ALL_STEPS))
+        self._connection.sendall(protocol.negotiation(protocol.ALL_ACTIONS, self._offered))
         code, payload = self._receive()
-        if code != b"O" or len(payload) < 12:
-            raise MilterError(f"the milter answered {code!r} to the option negotiation")
-        actions, steps = struct.unpack("!II", payload[4:12])
-        macros = {}
-        rest = payload[12:]
-        while len(rest) > 4:
-            names, _end, following = rest[4:].partition(b"\0")
-            macros[struct.unpack("!I", rest[:4])[0]] = names.decode()
-            rest = following
-        return actions, steps, macros
+        if code != protocol.NEGOTIATE:
+            raise ProtocolError(f"the milter answered {code!r} to the option negotiation")
+        return protocol.read_negotiation(payload)[1:]
 
     def _ask(self, command: bytes, payload: bytes = b"") -> Answer:
         if self.steps & SKIPPED_STEPS.get(command, 0):
@@ -97,7 +82,7 @@ class MilterClient:
             return NOTHING
         while True:
             code, text = self._receive()
-            if code != b"p":
+            if code != protocol.PROGRESS:
                 return Answer(code, text.rstrip(b"\0").decode("utf-8", "replace"))
 
     def _macros(self, command: bytes, values: Mapping[str, str]) -> None:

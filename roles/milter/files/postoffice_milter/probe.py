@@ -5,7 +5,8 @@ from __future__ import annotations
 
 import sys
 
-from .client import MilterClient, MilterError
+from .client import MilterClient
+from .protocol import ProtocolError
 from .settings import Settings
 
 NOBODY = "nobody@postoffice-probe.invalid"
@@ -19,7 +20,7 @@ def run(chosen: Settings) -> int:
             client.mail("")
             answer = client.recipient(NOBODY)
             client.abort()
-    except (OSError, MilterError) as error:
+    except (OSError, ProtocolError) as error:
         print(f"{chosen.socket}: {error}", file=sys.stderr)
         return 1
     if not answer.goes_on:

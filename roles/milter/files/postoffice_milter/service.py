@@ -12,6 +12,7 @@ import grp
 import logging
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -19,17 +20,16 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from . import libmilter, settings, systemd
-from .callbacks import Callbacks, Sessions
+from . import settings, systemd
 from .lookup import Directory
 from .quota import QuotaCheck, QuotaStatus
 from .senders import SenderCheck
+from .server import Server
 from .session import Check
 from .settings import Settings
 
 LOG = logging.getLogger("postoffice_milter")
 BACKLOG = 128
-SESSION_TIMEOUT = 7200
 POLL = 0.1
 PRIORITIES = {logging.ERROR: 3, logging.WARNING: 4, logging.INFO: 6}
 READY = b"ready\n"
@@ -69,28 +69,29 @@ def checks(chosen: Settings) -> Sequence[Check]:
     return found
 
 
-class Socket:
+class Listener:
     """The socket in the file system, opened under a name of this process and then renamed to where it belongs."""
 
-    def __init__(self, milter: libmilter.Milter, path: Path, group: str) -> None:
-        self._milter = milter
+    def __init__(self, path: Path, group: str) -> None:
         self._path = path
         self._group = group
         self._own = path.with_name(f"{path.name}.{os.getpid()}")
         self._inode = 0
 
-    def open(self) -> None:
+    def open(self) -> socket.socket:
         """Open it for the group alone, unseen by anybody until :meth:`publish`."""
-        self._milter.setconn(f"unix:{self._own}")
-        self._milter.setbacklog(BACKLOG)
+        self._own.unlink(missing_ok=True)
+        listener = socket.socket(socket.AF_UNIX)
         before = os.umask(0o117)
         try:
-            self._milter.opensocket(True)
+            listener.bind(str(self._own))
         finally:
             os.umask(before)
         if self._group:
             os.chown(self._own, -1, grp.getgrnam(self._group).gr_gid)
+        listener.listen(BACKLOG)
         self._inode = self._own.stat().st_ino
+        return listener
 
     def publish(self) -> None:
         """Put it where mail servers look."""
@@ -120,41 +121,35 @@ def serve(path: Path, predecessor: int | None) -> int:
     signal.pthread_sigmask(signal.SIG_BLOCK, {STOP_SIGNAL})
     log_to_journal()
     chosen = settings.load(path)
-    milter = libmilter.load()
-    callbacks = Callbacks(milter, checks(chosen))
-    socket = Socket(milter, Path(chosen.socket), chosen.socket_group)
-    callbacks.install()
-    milter.settimeout(SESSION_TIMEOUT)
-    socket.open()
-    threading.Thread(target=_end, args=(socket, callbacks.sessions, chosen), daemon=True).start()
+    listener = Listener(Path(chosen.socket), chosen.socket_group)
+    server = Server(listener.open(), checks(chosen))
+    threading.Thread(target=_end, args=(listener, server, chosen), daemon=True).start()
     if predecessor:
         systemd.notify(f"MAINPID={os.getpid()}")
-        socket.publish()
+        listener.publish()
         os.kill(predecessor, STOP_SIGNAL)
         _announce()
     else:
-        socket.publish()
+        listener.publish()
         systemd.notify("READY=1")
     LOG.info("ready on %s", chosen.socket)
-    milter.main()
-    return 0
+    server.serve_forever()
 
 
-def _end(socket: Socket, sessions: Sessions, chosen: Settings) -> None:
+def _end(listener: Listener, server: Server, chosen: Settings) -> None:
     """Wait for the signal, let what runs come to its end, and exit.
 
-    libmilter goes on meanwhile: its own way to stop leaves running sessions without an answer. A successor's
-    sessions are not ours, so that ours may last; without one, new sessions find nobody, and only messages that are
-    under way are waited for.
+    The server goes on meanwhile. A successor's sessions are not ours, so that ours may last; without one, new sessions
+    find nobody, and only messages that are under way are waited for.
     """
     signal.sigwait({STOP_SIGNAL})
-    taken_over = socket.was_taken_over()
-    socket.withdraw()
-    running = sessions.running if taken_over else sessions.in_message
+    taken_over = listener.was_taken_over()
+    listener.withdraw()
+    running = server.running if taken_over else server.sessions.in_message
     deadline = time.monotonic() + (chosen.drain if taken_over else chosen.stop)
     while (left := running()) and time.monotonic() < deadline:
         if signal.sigtimedwait({STOP_SIGNAL}, POLL):
-            running = sessions.in_message
+            running = server.sessions.in_message
             deadline = min(deadline, time.monotonic() + chosen.stop)
     LOG.log(logging.WARNING if left else logging.INFO, "stopped, sessions cut off: %d", left)
     logging.shutdown()

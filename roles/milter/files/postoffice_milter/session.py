@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""One SMTP session as the checks see it; knows nothing of libmilter."""
+"""One SMTP session as the checks see it; knows nothing of the protocol."""
 
 from __future__ import annotations
 

@@ -6,11 +6,11 @@ from __future__ import annotations
 import base64
 import email.policy
 import email.utils
-from email.message import EmailMessage
+from email.message import Message
 
 import idna
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from postoffice_milter.addresses import (
     FIELD_LIMIT,
@@ -202,6 +202,7 @@ def valid_labels() -> st.SearchStrategy[str]:
 
 
 @given(valid_labels())
+@example("\u06fd\u06fe")
 def test_domains_agree_with_the_idna_library(label: str) -> None:
     assert parse_address(f"a@{label}.example").domain == idna.encode(f"{label}.example").decode()
 
@@ -297,7 +298,8 @@ NAMES = st.text(
 
 @given(NAMES)
 def test_what_a_mail_program_writes_is_accepted(name: str) -> None:
-    message = EmailMessage(policy=email.policy.SMTP)
+    # Folded by the older policy: the newer one decodes what formataddr wrote and forgets quotation marks.
+    message = Message(policy=email.policy.compat32.clone(linesep="\r\n"))
     message["From"] = email.utils.formataddr((name, "alice@example.org"))
     field = message.as_bytes().partition(b"\r\n\r\n")[0].removeprefix(b"From:")
     assert authors(field) == ["alice@example.org"]

@@ -11,13 +11,9 @@ from pathlib import Path
 
 import pytest
 from postoffice_milter import probe
-from postoffice_milter.client import Answer, MilterClient, MilterError
+from postoffice_milter.client import Answer, MilterClient
+from postoffice_milter.protocol import ProtocolError, packet
 from postoffice_milter.settings import Settings
-
-
-def packet(code: bytes, payload: bytes = b"") -> bytes:
-    return struct.pack("!I", 1 + len(payload)) + code + payload
-
 
 NEGOTIATED = packet(b"O", struct.pack("!III", 6, 0x1FF, 0x113) + struct.pack("!I", 2) + b"{auth_authen}\0")
 Start = Callable[..., Path]
@@ -67,7 +63,7 @@ def test_a_message(milter: Start) -> None:
 @pytest.mark.parametrize("answer", [b"", packet(b"O", b"short"), packet(b"c"), b"\0\0\0\0", b"\0\0\0\x05O"])
 def test_not_a_milter(milter: Start, answer: bytes) -> None:
     path = milter(answer, hangs_up=True)
-    with pytest.raises(MilterError):
+    with pytest.raises(ProtocolError):
         MilterClient(str(path))
 
 

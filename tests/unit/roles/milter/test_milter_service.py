@@ -14,44 +14,25 @@ from pathlib import Path
 
 import pytest
 from postoffice_milter import service, systemd
-from postoffice_milter.callbacks import Sessions
 from postoffice_milter.quota import QuotaCheck
 from postoffice_milter.senders import SenderCheck
+from postoffice_milter.server import Server
 from postoffice_milter.session import Session
 from postoffice_milter.settings import Settings
 
 
-class Libmilter:
-    """Opens sockets as libmilter does."""
-
-    def __init__(self) -> None:
-        self.socket = socket.socket(socket.AF_UNIX)
-        self._path = ""
-
-    def setconn(self, connection: str) -> None:
-        self._path = connection.removeprefix("unix:")
-
-    def setbacklog(self, length: int) -> None:
-        self._backlog = length
-
-    def opensocket(self, remove: bool) -> None:
-        self.socket.bind(self._path)
-        self.socket.listen(self._backlog)
-
-
 @pytest.fixture
-def opened(tmp_path: Path) -> Iterator[Callable[[], service.Socket]]:
-    libmilters: list[Libmilter] = []
+def opened(tmp_path: Path) -> Iterator[Callable[[], service.Listener]]:
+    sockets: list[socket.socket] = []
 
-    def open_one() -> service.Socket:
-        libmilters.append(Libmilter())
-        each = service.Socket(libmilters[-1], tmp_path / "milter.sock", "")  # type: ignore[arg-type]
-        each.open()
+    def open_one() -> service.Listener:
+        each = service.Listener(tmp_path / "milter.sock", "")
+        sockets.append(each.open())
         return each
 
     yield open_one
-    for each in libmilters:
-        each.socket.close()
+    for each in sockets:
+        each.close()
 
 
 def connects(path: Path) -> bool:
@@ -59,7 +40,7 @@ def connects(path: Path) -> bool:
         return client.connect_ex(str(path)) == 0
 
 
-def test_the_socket_appears_when_it_is_published(opened: Callable[[], service.Socket], tmp_path: Path) -> None:
+def test_the_socket_appears_when_it_is_published(opened: Callable[[], service.Listener], tmp_path: Path) -> None:
     path = tmp_path / "milter.sock"
     ours = opened()
     assert not path.exists()
@@ -73,7 +54,7 @@ def test_the_socket_appears_when_it_is_published(opened: Callable[[], service.So
     ours.withdraw()
 
 
-def test_a_successor_takes_over_without_a_gap(opened: Callable[[], service.Socket], tmp_path: Path) -> None:
+def test_a_successor_takes_over_without_a_gap(opened: Callable[[], service.Listener], tmp_path: Path) -> None:
     path = tmp_path / "milter.sock"
     first = opened()
     first.publish()
@@ -91,7 +72,7 @@ class EndError(Exception):
     """Stands for the end of the process."""
 
 
-def end(taken_over: bool, sessions: Sessions, monkeypatch: pytest.MonkeyPatch, chosen: Settings) -> None:
+def end(taken_over: bool, server: Server, monkeypatch: pytest.MonkeyPatch, chosen: Settings) -> None:
     class Taken:
         def was_taken_over(self) -> bool:
             return taken_over
@@ -108,7 +89,7 @@ def end(taken_over: bool, sessions: Sessions, monkeypatch: pytest.MonkeyPatch, c
     try:
         signal.raise_signal(service.STOP_SIGNAL)
         with pytest.raises(EndError):
-            service._end(Taken(), sessions, chosen)  # type: ignore[arg-type]
+            service._end(Taken(), server, chosen)  # type: ignore[arg-type]
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
@@ -116,11 +97,13 @@ def end(taken_over: bool, sessions: Sessions, monkeypatch: pytest.MonkeyPatch, c
 CHOSEN = Settings(socket="/run/x/s", directory="/x", drain=60, stop=60)
 
 
-def sessions_with(*sessions: Session) -> Sessions:
-    found = Sessions()
-    for session in sessions:
-        found.begin(session)
-    return found
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[Server]:
+    """A server whose queue nobody looks after."""
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(tmp_path / "queue.sock"))
+        listener.listen()
+        yield Server(listener, [])
 
 
 def in_message() -> Session:
@@ -130,37 +113,53 @@ def in_message() -> Session:
 
 
 def test_a_stop_does_not_wait_for_idle_sessions(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    server: Server, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
+    server.sessions.begin(Session([]))
     with caplog.at_level(logging.INFO, "postoffice_milter"):
-        end(False, sessions_with(Session([])), monkeypatch, CHOSEN)
+        end(False, server, monkeypatch, CHOSEN)
     assert [(record.levelname, record.getMessage()) for record in caplog.records] == [
         ("INFO", "stopped, sessions cut off: 0")
     ]
 
 
 @pytest.mark.parametrize("taken_over", [False, True])
-def test_messages_under_way_come_to_their_end(taken_over: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_messages_under_way_come_to_their_end(
+    taken_over: bool, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
     session = in_message()
-    sessions = sessions_with(session)
+    server.sessions.begin(session)
     ended = threading.Event()
 
     def finish() -> None:
         session.finish()
-        sessions.end(session)
+        server.sessions.end(session)
         ended.set()
 
     timer = threading.Timer(0.2, finish)
     timer.start()
-    end(taken_over, sessions, monkeypatch, CHOSEN)
+    end(taken_over, server, monkeypatch, CHOSEN)
     assert ended.is_set()
     timer.join()
 
 
-def test_there_is_a_limit_to_waiting(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+def test_after_a_successor_came_who_still_waits_in_the_queue_is_waited_for(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    chosen = Settings(socket="/run/x/s", directory="/x", drain=1, stop=60)
+    with socket.socket(socket.AF_UNIX) as client, caplog.at_level(logging.INFO, "postoffice_milter"):
+        client.connect(str(tmp_path / "queue.sock"))
+        end(True, server, monkeypatch, chosen)
+    assert [record.getMessage() for record in caplog.records] == ["stopped, sessions cut off: 1"]
+
+
+def test_there_is_a_limit_to_waiting(
+    server: Server, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    server.sessions.begin(in_message())
     chosen = Settings(socket="/run/x/s", directory="/x", drain=60, stop=1)
     with caplog.at_level(logging.INFO, "postoffice_milter"):
-        end(False, sessions_with(in_message()), monkeypatch, chosen)
+        end(False, server, monkeypatch, chosen)
     assert ("WARNING", "stopped, sessions cut off: 1") in [
         (record.levelname, record.getMessage()) for record in caplog.records
     ]
