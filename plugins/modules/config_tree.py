@@ -116,6 +116,13 @@ options:
       - How many seconds the daemon has to answer.
     type: int
     default: 20
+  age:
+    description:
+      - How many seconds ago the new files say that they were modified.
+      - For daemons that wait until a file is some seconds old, because somebody could still be writing it. These files
+        are complete from their first moment on.
+    type: int
+    default: 0
 attributes:
   check_mode:
     support: full

@@ -27,6 +27,7 @@ ARGUMENT_SPEC: dict[str, dict[str, Any]] = {
     "restart": {"type": "list", "elements": "str", "default": []},
     "probe": {"type": "list", "elements": "str", "default": []},
     "probe_timeout": {"type": "int", "default": 20},
+    "age": {"type": "int", "default": 0},
 }
 
 _NOT_SHOWN = "VALUE_SPECIFIED_IN_NO_LOG_PARAMETER"

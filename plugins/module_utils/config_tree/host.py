@@ -51,8 +51,8 @@ class Files(Protocol):
 
     def names(self, folder: str) -> Iterable[str]: ...
 
-    def write(self, path: str, content: bytes, mode: int, uid: int, gid: int) -> None:
-        """Create a new file and flush it; whatever was at the path is unlinked first."""
+    def write(self, path: str, content: bytes, mode: int, uid: int, gid: int, age: int = 0) -> None:
+        """Create a new file, modified `age` seconds ago, and flush it; whatever was at the path is unlinked first."""
 
     def rename(self, source: str, target: str) -> None: ...
 

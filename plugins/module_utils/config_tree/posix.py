@@ -53,7 +53,7 @@ class PosixHost:
     def names(self, folder: str) -> Iterable[str]:
         return [entry.name for entry in Path(folder).iterdir()]
 
-    def write(self, path: str, content: bytes, mode: int, uid: int, gid: int) -> None:
+    def write(self, path: str, content: bytes, mode: int, uid: int, gid: int, age: int = 0) -> None:
         self.remove(path)
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
         with os.fdopen(descriptor, "wb") as stream:
@@ -61,6 +61,8 @@ class PosixHost:
             stream.flush()
             os.fchown(descriptor, uid, gid)
             os.fchmod(descriptor, mode)
+            if age:
+                os.utime(descriptor, (time.time() - age,) * 2)
             os.fsync(descriptor)
 
     def rename(self, source: str, target: str) -> None:

@@ -53,6 +53,7 @@ class Request:
     restart: tuple[str, ...] = ()
     probe: tuple[str, ...] = ()
     probe_timeout: int = 20
+    age: int = 0
 
 
 def parse_request(options: Mapping[str, object]) -> Request:
@@ -67,6 +68,9 @@ def parse_request(options: Mapping[str, object]) -> Request:
     timeout = options.get("probe_timeout", 20)
     if not isinstance(timeout, int) or timeout < 1:
         raise ConfigTreeError("probe_timeout: must be at least 1 second")
+    age = options.get("age", 0)
+    if not isinstance(age, int) or age < 0:
+        raise ConfigTreeError("age: must be a number of seconds, 0 or more")
     return Request(
         name=name,
         items=parse_items(_json(options["files"], "files"), _json(options.get("secrets") or "{}", "secrets")),
@@ -79,6 +83,7 @@ def parse_request(options: Mapping[str, object]) -> Request:
         restart=_argv(options.get("restart"), "restart") or reload,
         probe=_argv(options.get("probe"), "probe"),
         probe_timeout=timeout,
+        age=age,
     )
 
 

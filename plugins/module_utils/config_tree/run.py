@@ -286,7 +286,7 @@ class _Run:
             return
         attributes = (change.item.mode, change.uid, change.gid)
         if change.item.content is not None:
-            self.host.write(beside(change.path), change.item.content, *attributes)
+            self.host.write(beside(change.path), change.item.content, *attributes, self.request.age)
         elif change.before is None:
             self.host.make_folder(change.path, *attributes)
         else:

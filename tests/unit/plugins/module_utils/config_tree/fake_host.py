@@ -28,6 +28,7 @@ class Inode:
     uid: int = 0
     gid: int = 0
     content: bytes = b""
+    age: int = 0
 
 
 def fine(argv: Sequence[str]) -> Outcome:
@@ -84,14 +85,14 @@ class FakeHost:
     def names(self, folder: str) -> Iterable[str]:
         return [posixpath.basename(path) for path in self.tree if posixpath.dirname(path) == folder and path != "/"]
 
-    def write(self, path: str, content: bytes, mode: int, uid: int, gid: int) -> None:
+    def write(self, path: str, content: bytes, mode: int, uid: int, gid: int, age: int = 0) -> None:
         self._step()
         assert self.tree[posixpath.dirname(path)].kind == "directory"
         if self.fits is not None and not path.startswith(STATE):
             if self.fits == 0:
                 raise OSError(28, "No space left on device")
             self.fits -= 1
-        self.tree[path] = Inode("file", mode, uid, gid, content)
+        self.tree[path] = Inode("file", mode, uid, gid, content, age)
 
     def rename(self, source: str, target: str) -> None:
         self._step()

@@ -32,6 +32,15 @@ def test_a_file_is_written_as_asked_whatever_the_umask(tmp_path: Path) -> None:
     assert (found.kind, found.mode, found.uid, found.gid, found.content) == ("file", 0o644, *ME, b"content")
 
 
+def test_a_file_can_say_that_it_is_older_than_it_is(tmp_path: Path) -> None:
+    before = time.time()
+    HOST.write(f"{tmp_path}/new", b"", 0o644, *ME)
+    HOST.write(f"{tmp_path}/old", b"", 0o644, *ME, age=60)
+    new, old = ((tmp_path / name).stat().st_mtime for name in ("new", "old"))
+    assert before - 1 < new
+    assert before - 61 < old < time.time() - 59
+
+
 def test_writing_never_goes_through_a_link(tmp_path: Path) -> None:
     (tmp_path / "theirs").write_text("theirs")
     (tmp_path / "x").symlink_to("theirs")

@@ -116,6 +116,7 @@ def test_text_that_is_not_json_is_refused_and_not_shown() -> None:
         ({"check": [["a", {}]]}, r"check[0]: must be a list"),
         ({"watch": ["cert.pem"]}, "watch[0]: path 'cert.pem' is relative"),
         ({"probe_timeout": 0}, "probe_timeout"),
+        ({"age": -1}, "age"),
         ({"files": {}}, "files: must be a JSON list"),
         ({"secrets": "[]"}, "secrets: must be a JSON object"),
     ],

@@ -56,6 +56,18 @@ def test_a_change_is_checked_swapped_reloaded_and_probed_twice(host: FakeHost) -
     assert result.files == ({"path": "/etc/d/d.conf", "action": "changed"},)
 
 
+def test_files_are_as_old_as_wanted_for_the_check_and_for_the_daemon(host: FakeHost) -> None:
+    ages = []
+
+    def look(argv: Sequence[str]) -> Outcome:
+        ages.append((*argv, host.tree["/etc/d/d.conf"].age))
+        return Outcome(tuple(argv), 0, "")
+
+    host.programs = look
+    run(host, file(), age=2)
+    assert ages[:2] == [(*CHECK, 2), (*RELOAD, 2)]
+
+
 def test_a_second_run_reads_and_runs_nothing(host: FakeHost) -> None:
     run(host, file())
     before = dict(host.tree)
