@@ -36,23 +36,26 @@ CUT_OFF_AT_MOST = 5  # log-ins by one reload
 def interrupt(host: Host, variables: Mapping[str, Any], longest: float, chance: random.Random) -> str:
     """Start a run and, within so many seconds, kill the controller or cut its connection; what became of it.
 
-    A run that ended by itself before its moment is followed by another one, whose moment lies within that time.
+    A run that ended by itself before its moment is followed by another one, whose moment lies within that time. So is a
+    run whose connection was cut between two tasks: it connects again and goes on.
     """
     way = chance.choice(["kill", "cut"])
     while True:
         moment = chance.uniform(0.5, longest)
         playing = start(host, variables)
-        if not playing.wait_at_most(moment):
+        if playing.wait_at_most(moment):
+            longest = playing.ended().demand().seconds
+        elif way == "cut" and any(playing.connections()):
+            playing.cut()
+            run = playing.wait()
+            told = f"connection cut at {moment:.1f} s, status {run.status}"
+            if run.status:
+                break
+        else:
+            playing.kill()
+            run = playing.ended()
+            told = f"killed at {moment:.1f} s"
             break
-        longest = playing.ended().demand().seconds
-    if way == "cut" and any(playing.connections()):
-        playing.cut()
-        run = playing.wait()
-        told = f"connection cut at {moment:.1f} s, status {run.status}"
-    else:
-        playing.kill()
-        run = playing.ended()
-        told = f"killed at {moment:.1f} s"
     return f"{clock(time.time())} {told}, after {run.events[-1].name if run.events else 'nothing'}"
 
 
