@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
@@ -15,6 +16,8 @@ Run = Callable[[list[str]], tuple[int, str]]
 DPKG_QUERY = ["dpkg-query", "--show", "--showformat", "${Package}\\t${db:Status-Status}\\t${Version}\\n"]
 APT_CACHE = ["apt-cache", "policy"]
 LOCK_SECONDS = 600  # unattended upgrades may be under way
+DEBCONF = ["debconf-set-selections"]
+DEBCONF_LOCKED = "is locked by another process"
 UPDATE = ["apt-get", "--quiet", "update"]
 INSTALL = [
     *("apt-get", "--quiet", "--yes", "--no-install-recommends"),
@@ -93,6 +96,28 @@ def read_packages(wanted: Iterable[str], run: Run) -> Packages:
     lacking = [name for group in groups if not any(installed[name] for name in group) for name in group]
     candidates = parse_apt_cache_policy(run([*APT_CACHE, *lacking])[1]) if lacking else {}
     return Packages(groups, installed, candidates)
+
+
+def preseed(
+    answers: Iterable[str],
+    names: Sequence[str],
+    say: Callable[[str], tuple[int, str]],
+    wait: Callable[[float], None] = time.sleep,
+) -> None:
+    """Answer questions that packages among `names` ask when they are installed, or raise InstallationError.
+
+    `answers` are lines as in debconf-set-selections(1), to which `say` passes them.
+    """
+    text = "".join(f"{line}\n" for line in answers if line.split()[0] in names)
+    if not text:
+        return
+    for _second in range(LOCK_SECONDS):
+        status, output = say(text)
+        if DEBCONF_LOCKED not in output:
+            break
+        wait(1)
+    if status:
+        raise InstallationError(f"debconf did not take the answers for {', '.join(names)}:\n{output.strip()}")
 
 
 def install(names: Sequence[str], run: Run) -> None:

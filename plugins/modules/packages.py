@@ -26,6 +26,12 @@ options:
     type: list
     elements: str
     required: true
+  debconf:
+    description:
+      - Answers to what packages ask when they are installed, each a line as in C(debconf-set-selections). Only those of packages that are missing count.
+    type: list
+    elements: str
+    default: []
   start:
     description: Names of units that may be started by their packages.
     type: list
@@ -51,6 +57,8 @@ EXAMPLES = r"""
       - postfix
       - postfix-pcre
       - dovecot-flatcurve | dovecot-fts-xapian
+    debconf:
+      - postfix postfix/main_mailer_type select No configuration
 """
 
 RETURN = r"""
@@ -69,9 +77,11 @@ missing:
   sample: ["postfix-pcre"]
 """
 
+from typing import Any
+
 from ansible.module_utils.basic import AnsibleModule
 
-from ..module_utils.packages import UPDATE, InstallationError, Run, install, read_packages
+from ..module_utils.packages import DEBCONF, UPDATE, InstallationError, Run, install, preseed, read_packages
 from ..module_utils.policy_rc_d import only_starting
 
 ENVIRONMENT = {
@@ -87,7 +97,11 @@ ACTIVE_UNITS = ["systemctl", "list-units", "--state=active", "--plain", "--no-le
 def main() -> None:
     elements = {"type": "list", "elements": "str"}
     module = AnsibleModule(
-        argument_spec={"names": {**elements, "required": True}, "start": {**elements, "default": []}},
+        argument_spec={
+            "names": {**elements, "required": True},
+            "debconf": {**elements, "default": []},
+            "start": {**elements, "default": []},
+        },
         supports_check_mode=True,
     )
     run = runner(module)
@@ -102,6 +116,7 @@ def main() -> None:
     if missing and not module.check_mode:
         with only_starting(lambda: [*module.params["start"], *active_units(run)]) as lock:
             try:
+                preseed(module.params["debconf"], missing, lambda text: said(module, DEBCONF, data=text))
                 install(missing, runner(module, lock))
             except InstallationError as error:
                 module.fail_json(msg=str(error), missing=missing)
@@ -110,11 +125,12 @@ def main() -> None:
 
 
 def runner(module: AnsibleModule, *inherited: int) -> Run:
-    def run(argv: list[str]) -> tuple[int, str]:
-        status, output, errors = module.run_command(argv, environ_update=ENVIRONMENT, pass_fds=inherited)
-        return status, output + errors
+    return lambda argv: said(module, argv, pass_fds=inherited)
 
-    return run
+
+def said(module: AnsibleModule, argv: list[str], **more: Any) -> tuple[int, str]:
+    status, output, errors = module.run_command(argv, environ_update=ENVIRONMENT, **more)
+    return status, output + errors
 
 
 def active_units(run: Run) -> list[str]:

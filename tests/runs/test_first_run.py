@@ -44,3 +44,13 @@ def test_everything_is_installed_in_one_go(deployed: Deployed) -> None:
 
 def test_nothing_goes_on_keeping_daemons_down(deployed: Deployed) -> None:
     assert deployed.host.shell.output("ls", "/usr/sbin").split().count("policy-rc.d") == 0
+
+
+def test_postfix_is_not_set_up_by_its_package_before_the_role_does(deployed: Deployed) -> None:
+    assert "postfix/main_mailer_type: No configuration" in deployed.host.shell.output("debconf-show", "postfix")
+
+
+def test_postfix_does_not_wait_for_its_configuration_to_get_older(deployed: Deployed) -> None:
+    # Each of its processes reads a file again and again that was modified less than two seconds ago.
+    modified, renamed = map(int, deployed.host.shell.output("stat", "--format=%Y %Z", "/etc/postfix/main.cf").split())
+    assert renamed - modified >= 2

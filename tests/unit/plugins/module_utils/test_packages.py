@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 
 from ansible_collections.postoffice.mail.plugins.module_utils.packages import (
@@ -10,6 +12,7 @@ from ansible_collections.postoffice.mail.plugins.module_utils.packages import (
     install,
     parse_apt_cache_policy,
     parse_dpkg_query,
+    preseed,
     read_packages,
     upstream_version,
 )
@@ -129,3 +132,40 @@ def test_an_error_far_above_the_end_is_told_too() -> None:
     run, _calls = apt_get((100, "E: no space left\n" + "Setting up something\n" * 50))
     with pytest.raises(InstallationError, match="no space left"):
         install(["postfix"], run)
+
+
+ANSWER = "postfix postfix/main_mailer_type select No configuration"
+LOCKED = (1, 'debconf: DbDriver "config": /var/cache/debconf/config.dat is locked by another process')
+
+
+def debconf(*answers: tuple[int, str]) -> tuple[Callable[[str], tuple[int, str]], list[str]]:
+    ends, heard = iter(answers), list[str]()
+
+    def say(text: str) -> tuple[int, str]:
+        heard.append(text)
+        return next(ends)
+
+    return say, heard
+
+
+def test_debconf_hears_the_answers_for_what_is_installed_and_no_others() -> None:
+    say, heard = debconf((0, ""))
+    preseed([ANSWER, "postfix-mysql postfix/x string y"], ["dovecot-core", "postfix"], say)
+    assert heard == [f"{ANSWER}\n"]
+    preseed([ANSWER], ["dovecot-core"], say)
+    assert len(heard) == 1
+
+
+def test_debconf_is_waited_for_while_another_installation_asks_its_questions() -> None:
+    say, heard = debconf(LOCKED, LOCKED, (0, ""))
+    waits: list[float] = []
+    preseed([ANSWER], ["postfix"], say, waits.append)
+    assert len(heard) == 3
+    assert len(waits) == 2
+
+
+@pytest.mark.parametrize("answer", [LOCKED, (1, "error: Cannot find a question for postfix/nosuch")])
+def test_an_answer_that_debconf_does_not_take_is_an_error(answer: tuple[int, str]) -> None:
+    say, _heard = debconf(*[answer] * 1000)
+    with pytest.raises(InstallationError, match=r"(?s)postfix:.*" + answer[1][-10:]):
+        preseed([ANSWER], ["postfix"], say, lambda _seconds: None)
