@@ -12,7 +12,7 @@ import random
 import re
 import shlex
 import subprocess
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -433,7 +433,7 @@ def test_lookups_do_not_wait_while_50_000_mailboxes_are_reconciled(
 
     No lookup may fail. How long they take is judged where the directory can hold them up: while the live file lets
     nobody in, and where the published one is replaced. At other times they share processors and disks with the import,
-    and with whoever else uses the machine, but no file.
+    and with whoever else uses the machine, but no file; what they take then, in the same phase, is usual too.
     """
     scratch = f"{FOLDER}/scratch"
     elsewhere = {
@@ -463,16 +463,30 @@ def test_lookups_do_not_wait_while_50_000_mailboxes_are_reconciled(
     assert len(moments) >= 3, "import, removal and deletion are written and published"
     late, judged = [], 0
     for what, group in KINDS.items():
-        usual = max(
-            slow for kind, when, _begin, slow, _unused in questions.answers if kind in group and when == "usual"
-        )
-        for kind, when, begin, slow, _unused in questions.answers:
-            if kind == what and any(begin < end and start < begin + slow for start, end in moments):
-                judged += 1
-                if slow > usual + MORE:
-                    late.append(f"{what}, {when}: {slow * 1000:.0f} ms, usually at most {usual * 1000:.0f} ms")
+        for phase in dict.fromkeys(when for _kind, when, *_unused in questions.answers if when != "usual"):
+            held = [
+                slow
+                for kind, when, begin, slow, _unused in questions.answers
+                if (kind, when) == (what, phase) and overlaps(begin, slow, moments)
+            ]
+            usual = max(
+                slow
+                for kind, when, begin, slow, _unused in questions.answers
+                if kind in group and (when == "usual" or (when == phase and not overlaps(begin, slow, moments)))
+            )
+            judged += len(held)
+            late += [
+                f"{what}, {phase}: {slow * 1000:.0f} ms, usually at most {usual * 1000:.0f} ms"
+                for slow in held
+                if slow > usual + MORE
+            ]
     assert judged > 20
     assert late == [], "\n".join((*late, *figures))
+
+
+def overlaps(begin: float, seconds: float, moments: Sequence[tuple[float, float]]) -> bool:
+    """Whether something that took so long falls into one of the moments."""
+    return any(begin < end and start < begin + seconds for start, end in moments)
 
 
 BEFORE, AFTERWARDS = 0.0, 0.1  # seconds around such a moment
