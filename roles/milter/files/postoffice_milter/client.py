@@ -40,6 +40,7 @@ class MilterClient:
 
     def __init__(self, path: str, timeout: float = 20.0, offered: int = protocol.ALL_STEPS) -> None:
         self._offered = offered
+        self.changes: list[tuple[str, int, str | None]] = []
         self._connection = socket.socket(socket.AF_UNIX)
         try:
             self._connection.settimeout(timeout)
@@ -82,7 +83,10 @@ class MilterClient:
             return NOTHING
         while True:
             code, text = self._receive()
-            if code != protocol.PROGRESS:
+            if code in (protocol.INSERT_FIELD, protocol.CHANGE_FIELD):
+                name, value = (part.decode() for part in protocol.strings(text[4:]))
+                self.changes.append((name, struct.unpack("!I", text[:4])[0], value or None))
+            elif code != protocol.PROGRESS:
                 return Answer(code, text.rstrip(b"\0").decode("utf-8", "replace"))
 
     def _macros(self, command: bytes, values: Mapping[str, str]) -> None:
@@ -90,9 +94,13 @@ class MilterClient:
             pairs = b"".join(name.encode() + b"\0" + value.encode() + b"\0" for name, value in values.items())
             self._send(b"D", command + pairs)
 
-    def connect(self, host: str = "client.example", address: str = "192.0.2.1") -> Answer:
+    def connect(
+        self, host: str = "client.example", address: str = "192.0.2.1", macros: Mapping[str, str] | None = None
+    ) -> Answer:
         """A client connected."""
-        return self._ask(b"C", host.encode() + b"\0" + b"4" + struct.pack("!H", 1025) + address.encode() + b"\0")
+        self._macros(protocol.CONNECT, macros or {})
+        family = b"6" if ":" in address else b"4"
+        return self._ask(protocol.CONNECT, host.encode() + b"\0" + family + b"\4\1" + address.encode() + b"\0")
 
     def helo(self, name: str = "client.example") -> Answer:
         """The client greeted."""
@@ -124,8 +132,9 @@ class MilterClient:
         """A part of the body."""
         return self._ask(b"B", chunk)
 
-    def end_of_message(self) -> Answer:
-        """The dot."""
+    def end_of_message(self, macros: Mapping[str, str] | None = None) -> Answer:
+        """The dot; what the milter changes about the header is appended to ``changes``: name, place, value."""
+        self._macros(protocol.END_OF_MESSAGE, macros or {})
         return self._ask(b"E")
 
     def abort(self) -> None:

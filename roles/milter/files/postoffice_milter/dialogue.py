@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from dataclasses import replace
 from typing import BinaryIO
 
 from . import protocol
+from .content import AddField, Client, RemoveField
 from .protocol import ProtocolError, packet
 from .session import Session
 from .verdict import LATER, Reply, UnavailableError, printable
@@ -19,7 +21,16 @@ from .verdict import LATER, Reply, UnavailableError, printable
 LOG = logging.getLogger("postoffice_milter")
 LOGIN = b"{auth_authen}"
 RECIPIENT = b"{rcpt_addr}"
-UNWANTED_STEPS = protocol.NO_CONNECT | protocol.NO_HELO | protocol.NO_BODY | protocol.NO_UNKNOWN
+QUEUE_ID, HOST = b"i", b"j"
+CONTENT_STEPS = protocol.NO_CONNECT | protocol.NO_HELO | protocol.NO_BODY
+CONTENT_ACTIONS = protocol.ADD_FIELDS | protocol.CHANGE_FIELDS
+ADDRESS_FAMILIES = b"46"
+MACROS = {
+    protocol.MACROS_OF_CONNECTION: HOST.decode(),
+    protocol.MACROS_OF_MAIL: LOGIN.decode(),
+    protocol.MACROS_OF_RECIPIENT: RECIPIENT.decode(),
+    protocol.MACROS_OF_MESSAGE: QUEUE_ID.decode(),
+}
 GO_ON = packet(protocol.CONTINUE)
 # What a milter answers by name; the rest are orders.
 ANSWERED = {
@@ -39,7 +50,10 @@ ANSWERED = {
 class Dialogue:
     """Reads packets from ``stream`` and hands the answers to ``send`` until the mail server leaves."""
 
-    def __init__(self, session: Session, stream: BinaryIO, send: Callable[[bytes], object]) -> None:
+    def __init__(
+        self, session: Session, stream: BinaryIO, send: Callable[[bytes], object], wants_content: bool = False
+    ) -> None:
+        self._wants_content = wants_content
         self._session = session
         self._stream = stream
         self._send = send
@@ -47,11 +61,14 @@ class Dialogue:
         self._header_is_answered = True
         self._deferred: Reply | None = None
         self._events: dict[bytes, Callable[[bytes], bytes]] = {
+            protocol.CONNECT: self._connect,
+            protocol.HELO: self._helo,
             protocol.MAIL: self._mail,
             protocol.RECIPIENT: self._recipient,
             protocol.DATA: self._data,
             protocol.HEADER: self._header,
             protocol.END_OF_HEADERS: self._end_of_headers,
+            protocol.BODY: self._body,
             protocol.END_OF_MESSAGE: self._end_of_message,
         }
 
@@ -71,12 +88,15 @@ class Dialogue:
         version, actions, steps, _macros = protocol.read_negotiation(payload)
         if version < protocol.OLDEST_VERSION:
             raise ProtocolError(f"version {version} of the protocol")
-        steps &= UNWANTED_STEPS | protocol.NO_HEADER_REPLY
+        unwanted = protocol.NO_UNKNOWN | (0 if self._wants_content else CONTENT_STEPS)
+        steps &= unwanted | protocol.NO_HEADER_REPLY
         self._header_is_answered = not steps & protocol.NO_HEADER_REPLY
-        macros = {}
-        if actions & protocol.SET_MACROS:
-            macros = {protocol.MACROS_OF_MAIL: LOGIN.decode(), protocol.MACROS_OF_RECIPIENT: RECIPIENT.decode()}
         wanted = actions & protocol.SET_MACROS
+        if self._wants_content:
+            if actions & CONTENT_ACTIONS != CONTENT_ACTIONS:
+                raise ProtocolError("the mail server lets no milter change the header")
+            wanted |= CONTENT_ACTIONS
+        macros = MACROS if actions & protocol.SET_MACROS else {}
         self._send(protocol.negotiation(wanted, steps, macros, min(version, protocol.VERSION)))
 
     def _hear(self, command: bytes, payload: bytes) -> None:
@@ -88,6 +108,8 @@ class Dialogue:
             raise ProtocolError(f"unknown command {command!r}")
         else:
             answer = self._answer(command, payload)
+            if command != protocol.CONNECT:
+                self._macros.pop(command, None)  # a login or a recipient is good for one command
             if command != protocol.HEADER or self._header_is_answered:
                 self._send(answer)
 
@@ -117,6 +139,22 @@ class Dialogue:
         envelope = self._session.envelope
         LOG.info("refused, login <%s>, sender %s: %s", printable(envelope.login), printable(envelope.sender), reply)
         return reply_packet(reply)
+
+    def _connect(self, payload: bytes) -> bytes:
+        """A client connected: its name, and behind family and port its address."""
+        name, end, rest = payload.partition(b"\0")
+        if not end:
+            raise ProtocolError("a connection without a family")
+        address = ""
+        if rest[:1] and rest[:1] in ADDRESS_FAMILIES:
+            address = _text(protocol.strings(rest[3:])[0]).removeprefix("IPv6:")
+        self._session.client = Client(_text(name), address)
+        return GO_ON
+
+    def _helo(self, payload: bytes) -> bytes:
+        """HELO or EHLO."""
+        self._session.client = replace(self._session.client, helo=_text(protocol.strings(payload)[0]))
+        return GO_ON
 
     def _mail(self, payload: bytes) -> bytes:
         """MAIL FROM."""
@@ -151,14 +189,33 @@ class Dialogue:
             self._session.finish()
             return reply_packet(self._deferred)
         reply = self._session.end_of_headers()
-        if reply:
-            self._session.finish()
-        return self._judged(reply)
-
-    def _end_of_message(self, _payload: bytes) -> bytes:
-        """The end of the message."""
+        if reply is None and self._session.wants_content():
+            return GO_ON
         self._session.finish()
+        return self._judged(reply) if reply else packet(protocol.ACCEPT)
+
+    def _body(self, payload: bytes) -> bytes:
+        """A part of the body."""
+        self._session.body(payload)
         return GO_ON
+
+    def _end_of_message(self, payload: bytes) -> bytes:
+        """The end of the message, with the rest of its body."""
+        self._session.body(payload)
+        outcome = self._session.end_of_message(
+            self._macro(protocol.END_OF_MESSAGE, QUEUE_ID), self._macro(protocol.CONNECT, HOST)
+        )
+        self._session.finish()
+        if outcome.reply:
+            return self._judged(outcome.reply)
+        return b"".join(map(change_packet, outcome.changes)) + GO_ON
+
+
+def change_packet(change: AddField | RemoveField) -> bytes:
+    """Return the packet that makes the mail server change the header."""
+    if isinstance(change, RemoveField):
+        return protocol.removal(change.name, change.occurrence)
+    return protocol.insertion(0, change.name, change.value)
 
 
 def reply_packet(reply: Reply) -> bytes:

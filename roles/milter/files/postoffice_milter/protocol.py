@@ -14,18 +14,18 @@ OLDEST_VERSION = 2
 # Postfix sends a field of header_size_limit octets at most (102,400), a body in chunks of 65,535.
 PACKET_LIMIT = 1024 * 1024
 
-SET_MACROS = 0x100
+ADD_FIELDS, CHANGE_FIELDS, SET_MACROS = 0x1, 0x10, 0x100
 ALL_ACTIONS = 0x1FF
 ALL_STEPS = 0x1FFFFF
 # Steps that a milter does not want to hear of, and those that it does not answer.
 NO_CONNECT, NO_HELO, NO_BODY, NO_UNKNOWN, NO_HEADER_REPLY = 0x1, 0x2, 0x10, 0x100, 0x80
-MACROS_OF_MAIL, MACROS_OF_RECIPIENT = 2, 3
+MACROS_OF_CONNECTION, MACROS_OF_MAIL, MACROS_OF_RECIPIENT, MACROS_OF_MESSAGE = 0, 2, 3, 5
 
 NEGOTIATE, MACROS, ABORT, QUIT, QUIT_BUT_STAY = b"O", b"D", b"A", b"Q", b"K"
 CONNECT, HELO, MAIL, RECIPIENT, DATA, UNKNOWN = b"C", b"H", b"M", b"R", b"T", b"U"
 HEADER, END_OF_HEADERS, BODY, END_OF_MESSAGE = b"L", b"N", b"B", b"E"
 CONTINUE, ACCEPT, REJECT, TEMPFAIL, REPLY, SKIP, DISCARD = (code.encode() for code in "cartysd")
-PROGRESS = b"p"
+PROGRESS, INSERT_FIELD, CHANGE_FIELD = b"p", b"i", b"m"
 
 
 class ProtocolError(Exception):
@@ -80,6 +80,17 @@ def strings(payload: bytes) -> list[bytes]:
     if not payload.endswith(b"\0"):
         raise ProtocolError("a string without an end")
     return payload[:-1].split(b"\0")
+
+
+def insertion(place: int, name: str, value: str) -> bytes:
+    """Return the order to put a field before the others but ``place``."""
+    return packet(INSERT_FIELD, struct.pack("!I", place) + name.encode() + b"\0" + value.encode() + b"\0")
+
+
+def removal(name: str, occurrence: int) -> bytes:
+    """Return the order to take out the n-th field of a name."""
+    content = name.encode("utf-8", "surrogateescape") + b"\0\0"
+    return packet(CHANGE_FIELD, struct.pack("!I", occurrence) + content)
 
 
 def pairs(payload: bytes) -> Iterator[tuple[bytes, bytes]]:

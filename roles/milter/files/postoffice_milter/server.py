@@ -14,7 +14,7 @@ from typing import NoReturn
 
 from .dialogue import Dialogue
 from .protocol import ProtocolError
-from .session import Check, Session
+from .session import Check, Envelope, Session
 
 LOG = logging.getLogger("postoffice_milter")
 SESSION_TIMEOUT = 7200  # seconds that a mail server may say nothing
@@ -53,9 +53,11 @@ class Sessions:
 class Server:
     """Serves a listening socket. Nobody is between the queue and the sessions while somebody counts."""
 
-    def __init__(self, listener: socket.socket, checks: Sequence[Check]) -> None:
+    def __init__(self, listener: socket.socket, checks: Sequence[Check], body_limit: int = 0) -> None:
         self._listener = listener
         self._checks = checks
+        self._body_limit = body_limit
+        self._wants_content = any(check.wants_content(Envelope()) for check in checks)
         self._accepting = threading.Lock()
         self.sessions = Sessions()
 
@@ -81,7 +83,7 @@ class Server:
     def _accept(self) -> None:
         with self._accepting, contextlib.suppress(BlockingIOError):
             connection, _address = self._listener.accept()
-            session = Session(self._checks)
+            session = Session(self._checks, self._body_limit)
             self.sessions.begin(session)
             try:
                 threading.Thread(target=self._serve, args=(connection, session), daemon=True).start()
@@ -94,7 +96,7 @@ class Server:
         try:
             connection.settimeout(SESSION_TIMEOUT)
             with connection, connection.makefile("rb") as stream:
-                Dialogue(session, stream, connection.sendall).run()
+                Dialogue(session, stream, connection.sendall, self._wants_content).run()
         except ProtocolError as error:
             LOG.warning("connection closed: %s", error)
         except OSError as error:

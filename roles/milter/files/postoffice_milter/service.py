@@ -27,6 +27,8 @@ from .senders import SenderCheck
 from .server import Server
 from .session import Check
 from .settings import Settings
+from .spam import SpamCheck
+from .spamd import Spamd
 
 LOG = logging.getLogger("postoffice_milter")
 BACKLOG = 128
@@ -66,6 +68,9 @@ def checks(chosen: Settings) -> Sequence[Check]:
     if chosen.check_quota:
         status = QuotaStatus(Path(chosen.quota_status), float(chosen.quota_timeout))
         found.append(QuotaCheck(directory(chosen), status, delimiter))
+    if chosen.check_spam:
+        scanner = Spamd(Path(chosen.spamd), float(chosen.spam_timeout))
+        found.append(SpamCheck(scanner, chosen.spam_refused_from, chosen.spam_pass_on_failure))
     return found
 
 
@@ -122,7 +127,7 @@ def serve(path: Path, predecessor: int | None) -> int:
     log_to_journal()
     chosen = settings.load(path)
     listener = Listener(Path(chosen.socket), chosen.socket_group)
-    server = Server(listener.open(), checks(chosen))
+    server = Server(listener.open(), checks(chosen), chosen.spam_scan_limit)
     threading.Thread(target=_end, args=(listener, server, chosen), daemon=True).start()
     if predecessor:
         systemd.notify(f"MAINPID={os.getpid()}")

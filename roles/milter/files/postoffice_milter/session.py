@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from .content import AddField, Client, Content, Outcome, RemoveField
 from .verdict import Reply
 
 HEADER_LIMIT = 1024 * 1024
@@ -37,12 +38,22 @@ class Check:
         """Judge the whole header: names and raw values, in order."""
         return None
 
+    def wants_content(self, envelope: Envelope) -> bool:
+        """Whether :meth:`content` has to be called for this message."""
+        return False
+
+    def content(self, envelope: Envelope, content: Content) -> Outcome:
+        """Judge the whole message, and say what is to be changed about it."""
+        return Outcome()
+
 
 class Session:
     """Collects what a client says and asks every check in turn; the first refusal counts."""
 
-    def __init__(self, checks: Sequence[Check]) -> None:
+    def __init__(self, checks: Sequence[Check], body_limit: int = 0) -> None:
         self._checks = checks
+        self._body_limit = body_limit
+        self.client = Client()
         self._begin(Envelope())
         self.in_message = False
 
@@ -51,6 +62,8 @@ class Session:
         self.envelope = envelope
         self._headers: list[tuple[str, bytes]] = []
         self._header_size = 0
+        self._body = bytearray()
+        self._body_size = 0
 
     def mail(self, login: str, sender: str, parameters: Sequence[str]) -> None:
         """Begin a message; ``parameters`` are those of MAIL, ``SIZE=n`` among them."""
@@ -66,7 +79,11 @@ class Session:
 
     def wants_headers(self) -> bool:
         """Whether any check looks at this message's header."""
-        return any(check.wants_headers(self.envelope) for check in self._checks)
+        return self.wants_content() or any(check.wants_headers(self.envelope) for check in self._checks)
+
+    def wants_content(self) -> bool:
+        """Whether any check looks at the whole message."""
+        return any(check.wants_content(self.envelope) for check in self._checks)
 
     def header(self, name: str, value: bytes) -> None:
         """Remember a field; what exceeds the limit is counted only."""
@@ -75,19 +92,36 @@ class Session:
             self._headers.append((name, value))
 
     def end_of_headers(self) -> Reply | None:
-        """Judge the header and forget it."""
-        headers, self._headers = self._headers, []
+        """Judge the header."""
         if self._header_size > HEADER_LIMIT and self.wants_headers():
             return TOO_MUCH_HEADER
         for check in self._checks:
-            if check.wants_headers(self.envelope) and (reply := check.headers(self.envelope, headers)):
+            if check.wants_headers(self.envelope) and (reply := check.headers(self.envelope, self._headers)):
                 return reply
         return None
+
+    def body(self, chunk: bytes) -> None:
+        """Remember a part of the body; what exceeds the limit is counted only."""
+        self._body_size += len(chunk)
+        self._body += chunk[: max(0, self._body_limit - len(self._body))]
+
+    def end_of_message(self, queue_id: str, host: str) -> Outcome:
+        """Judge the whole message; the first refusal counts, otherwise all changes."""
+        content = Content(self._headers, bytes(self._body), self._body_size, queue_id, host, self.client)
+        changes: list[AddField | RemoveField] = []
+        for check in self._checks:
+            if check.wants_content(self.envelope):
+                outcome = check.content(self.envelope, content)
+                if outcome.reply:
+                    return outcome
+                changes += outcome.changes
+        return Outcome(changes=tuple(changes))
 
     def finish(self) -> None:
         """Nothing more is to be said about the message."""
         self.in_message = False
         self._headers = []
+        self._body = bytearray()
 
 
 def announced_size(parameters: Sequence[str]) -> int:

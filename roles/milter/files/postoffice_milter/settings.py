@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ class SettingsError(Exception):
 class Settings:
     """What the service needs to know; an empty path switches off what it is for.
 
+    Of a body, ``spam_scan_limit`` octets are scanned; from ``spam_refused_from`` points on mail is refused, 0: never.
     ``drain`` is how many seconds running sessions may take to end after a successor took over the socket, ``stop``
     the same after a plain stop, when new sessions are refused meanwhile.
     """
@@ -32,8 +34,18 @@ class Settings:
     check_senders: bool = True
     check_names: bool = True
     quota_timeout: int = 10
+    spamd: str = ""
+    spam_timeout: int = 120
+    spam_scan_limit: int = 512 * 1024
+    spam_refused_from: float = 15.0
+    spam_pass_on_failure: bool = False
     drain: int = 300
     stop: int = 10
+
+    @property
+    def check_spam(self) -> bool:
+        """Whether mail of strangers is scored."""
+        return bool(self.spamd)
 
     @property
     def check_quota(self) -> bool:
@@ -53,15 +65,19 @@ def parse(text: str, origin: str) -> Settings:
     for key, value in values.items():
         if key not in known:
             raise SettingsError(f"{origin}: unknown setting {key}")
+        if type(value) is int and known[key].type == "float":
+            values[key] = value = float(value)
         if type(value).__name__ != known[key].type:
             raise SettingsError(f"{origin}: {key} must be {known[key].type}, not {type(value).__name__}")
         if isinstance(value, int) and not isinstance(value, bool) and value < 1:
             raise SettingsError(f"{origin}: {key} must be 1 or more")
+        if isinstance(value, float) and not 0 <= value < math.inf:
+            raise SettingsError(f"{origin}: {key} must be 0 or more")
     for name, field in known.items():
         if field.default is MISSING and not values.get(name):
             raise SettingsError(f"{origin}: {name} is missing")
     settings = Settings(**values)
-    for name in ("socket", "directory", "expressions", "quota_status"):
+    for name in ("socket", "directory", "expressions", "quota_status", "spamd"):
         path = getattr(settings, name)
         if path and not path.startswith("/"):
             raise SettingsError(f"{origin}: {name} must be an absolute path, not {path}")

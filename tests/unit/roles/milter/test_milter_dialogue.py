@@ -16,6 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from postoffice_milter import protocol
 from postoffice_milter.client import Answer, MilterClient
+from postoffice_milter.content import AddField, Client, Content, Outcome, RemoveField
 from postoffice_milter.lookup import Directory
 from postoffice_milter.protocol import ACCEPT, CONTINUE, PACKET_LIMIT, ProtocolError, negotiation, packet
 from postoffice_milter.quota import QuotaCheck, QuotaStatus
@@ -71,11 +72,11 @@ def path(tmp_path: Path) -> Path:
 def start(path: Path) -> Iterator[Start]:
     """Starts a server at ``path``."""
 
-    def start_one(*checks: Check) -> Server:
+    def start_one(*checks: Check, body_limit: int = 0) -> Server:
         listener = socket.socket(socket.AF_UNIX)
         listener.bind(str(path))
         listener.listen()
-        server = Server(listener, checks)
+        server = Server(listener, checks, body_limit)
         threading.Thread(target=server.serve_forever, daemon=True).start()
         return server
 
@@ -96,7 +97,7 @@ def test_what_is_needed_is_asked_for(start: Start, path: Path) -> None:
     with MilterClient(str(path)) as client:
         assert client.steps == 0x193, "no connection, greeting, body, unknown commands; no answers to fields"
         assert client.actions == protocol.SET_MACROS
-        assert client.macros == {2: "{auth_authen}", 3: "{rcpt_addr}"}
+        assert client.macros == {0: "j", 2: "{auth_authen}", 3: "{rcpt_addr}", 5: "i"}
 
 
 def test_a_mail_server_that_offers_less_gets_less(start: Start, path: Path) -> None:
@@ -125,7 +126,7 @@ def test_a_users_message_passes(start: Start, path: Path, offered: int) -> None:
     with MilterClient(str(path), offered=offered) as client:
         assert client.mail("s@x.example", login=ALICE, parameters=["SIZE=10"]).goes_on
         assert client.recipient("good@x.example").goes_on
-        assert client.message([("From", b"good"), ("To", b"good")]) == Answer(CONTINUE)
+        assert client.message([("From", b"good"), ("To", b"good")]) == Answer(ACCEPT)
         assert server.sessions.in_message() == 0
     assert check.asked == [Envelope(ALICE, "<s@x.example>", 10, ["<good@x.example>"])]
 
@@ -143,7 +144,7 @@ def test_refusals_reach_the_client_and_the_log(
         assert "secret" not in caplog.text
         assert server.sessions.in_message() == 0
         client.mail("s@x.example", login=ALICE)
-        assert client.message([("X", b"good")]) == Answer(CONTINUE), "the next message is judged by itself"
+        assert client.message([("X", b"good")]) == Answer(ACCEPT), "the next message is judged by itself"
 
 
 def test_a_recipient_is_what_the_mail_server_understood(start: Start, path: Path) -> None:
@@ -160,7 +161,6 @@ def test_a_login_holds_for_one_message(start: Start, path: Path) -> None:
     with MilterClient(str(path)) as client:
         client.mail("s@x.example", login=ALICE)
         client.abort()
-        client._send(protocol.MACROS, protocol.MAIL)
         assert client.mail("s@x.example").goes_on
         assert client.data() == Answer(ACCEPT)
     assert check.asked == []
@@ -187,6 +187,91 @@ def test_trouble_defers(
     assert [record.levelname for record in caplog.records] == ["ERROR", "ERROR"]
 
 
+class Reads(Check):
+    """Wants whole messages of strangers, and changes or refuses them."""
+
+    def __init__(self, outcome: Outcome) -> None:
+        self.outcome = outcome
+        self.read: list[Content] = []
+
+    def wants_headers(self, envelope: Envelope) -> bool:
+        return False
+
+    def wants_content(self, envelope: Envelope) -> bool:
+        return not envelope.login
+
+    def content(self, envelope: Envelope, content: Content) -> Outcome:
+        self.read.append(content)
+        return self.outcome
+
+
+def whole_message(client: MilterClient, body: tuple[bytes, ...] = (b"text\r\n",), address: str = "192.0.2.1") -> Answer:
+    client.connect("mx.x.example", address, {"j": "mail.example.org"})
+    client.helo("greeting")
+    client.mail("s@x.example")
+    client.recipient("a@x.example")
+    client.data()
+    for value in (b"one", b"two"):
+        client.header("X-Thing", value)
+    client.end_of_headers()
+    for chunk in body:
+        client.body(chunk)
+    return client.end_of_message({"i": "4abc"})
+
+
+@pytest.mark.parametrize("offered", [protocol.ALL_STEPS, EVERY_FIELD_ANSWERED])
+@pytest.mark.parametrize("address", ["192.0.2.1", "2001:db8::1"])
+def test_a_whole_message_reaches_those_who_want_it(start: Start, path: Path, offered: int, address: str) -> None:
+    changes = (RemoveField("X-Thing", 2), RemoveField("X-Thing", 1), AddField("X-New", "a\n\tb"))
+    check = Reads(Outcome(changes=changes))
+    start(check, body_limit=12)
+    with MilterClient(str(path), offered=offered) as client:
+        assert client.actions == protocol.SET_MACROS | protocol.ADD_FIELDS | protocol.CHANGE_FIELDS
+        assert whole_message(client, (b"0123456789", b"abcdefghij"), address) == Answer(CONTINUE)
+        assert client.changes == [
+            ("X-Thing", 2, None),
+            ("X-Thing", 1, None),
+            ("X-New", 0, "a\n\tb"),
+        ]
+    (content,) = check.read
+    assert content == Content(
+        headers=[("X-Thing", b"one"), ("X-Thing", b"two")],
+        body=b"0123456789ab",
+        size=20,
+        queue_id="4abc",
+        host="mail.example.org",
+        client=Client("mx.x.example", address, "greeting"),
+    )
+    assert content.cut
+
+
+def test_a_refused_message_is_not_changed(start: Start, path: Path) -> None:
+    server = start(Reads(Outcome(REFUSAL, (AddField("X", "y"),))), body_limit=100)
+    with MilterClient(str(path)) as client:
+        assert whole_message(client) == REFUSED
+        assert client.changes == []
+        assert server.sessions.in_message() == 0
+
+
+def test_a_users_content_is_left_alone(start: Start, path: Path) -> None:
+    check = Reads(Outcome())
+    start(check, Refuses(), body_limit=100)
+    with MilterClient(str(path)) as client:
+        client.mail("s@x.example", login=ALICE)
+        assert client.message([("From", b"good")]) == Answer(ACCEPT)
+        assert whole_message(client) == Answer(CONTINUE)
+    assert len(check.read) == 1
+
+
+def test_a_mail_server_that_lets_nobody_change_the_header_is_told_so(
+    start: Start, path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    server = start(Reads(Outcome()), body_limit=100)
+    assert said_to(path, negotiation(0x100, protocol.ALL_STEPS)) == b""
+    wait_until(lambda: server.running() == 0)
+    assert "lets no milter change the header" in caplog.text
+
+
 @pytest.mark.parametrize("offered", [protocol.ALL_STEPS, EVERY_FIELD_ANSWERED])
 def test_trouble_with_a_field_defers(start: Start, path: Path, offered: int, monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(*_unused: object) -> None:
@@ -199,7 +284,7 @@ def test_trouble_with_a_field_defers(start: Start, path: Path, offered: int, mon
         assert client.message([("From", b"x")]) == DEFERRED
         monkeypatch.undo()
         client.mail("s@x.example", login=ALICE)
-        assert client.message([("From", b"x")]) == Answer(CONTINUE)
+        assert client.message([("From", b"x")]) == Answer(ACCEPT)
 
 
 def test_real_checks_defer_without_their_sources(start: Start, path: Path, tmp_path: Path) -> None:
