@@ -32,6 +32,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
+from urllib.parse import urlsplit
 
 import yaml
 
@@ -58,7 +59,19 @@ BARE_PACKAGES = (
     "systemd",
     "systemd-sysv",
 )
-ELSEWHERE_PACKAGES = ("libsasl2-modules", "postfix", "sasl2-bin", "ssl-cert")
+ELSEWHERE_PACKAGES = (
+    "knot",
+    "libsasl2-modules",
+    "nginx-light",
+    "opendkim",
+    "opendmarc",
+    "postfix",
+    "sasl2-bin",
+    "ssl-cert",
+    "unbound",
+)
+# They start once they are configured.
+ELSEWHERE_UNITS = ("knot", "nginx", "opendkim", "opendmarc", "postfix", "unbound")
 # They would act on the machine's kernel, which the hosts share.
 MASKED_UNITS = ("systemd-modules-load.service", "systemd-sysctl.service")
 
@@ -106,6 +119,7 @@ class Running:
     address: str
     address6: str
     ports: dict[str, str] = field(default_factory=dict)
+    nameserver: str = ""
 
 
 def fail(message: str) -> NoReturn:
@@ -191,10 +205,31 @@ def proxy_options() -> list[str]:
     return [f"--aptopt={line.rstrip(';')}" for line in settings if re.match(r'Acquire::https?::Proxy "', line)]
 
 
+def archive_names() -> list[str]:
+    """The names of the hosts from which apt on this machine gets packages, proxies included."""
+    uris = [source.uri for source in machine_sources()[0]]
+    uris += [option.rpartition(" ")[2].strip('"') for option in proxy_options()]
+    return sorted({name for name in (urlsplit(uri).hostname for uri in uris) if name})
+
+
+def resolved(names: Sequence[str]) -> str:
+    """Lines of hosts(5) for names, as this machine resolves them."""
+    lines = []
+    for name in names:
+        try:
+            found = socket.getaddrinfo(name, None, type=socket.SOCK_STREAM)
+        except OSError:
+            continue
+        lines += [f"{address[0]} {name}\n" for *_unused, address in found]
+    return "".join(lines)
+
+
 def image_recipe(suite: str, packages: Sequence[str], sources: Sequence[Source]) -> list[str]:
     """The mmdebstrap command that writes a base image to its standard output."""
     masks = [f'ln -s /dev/null "$1/etc/systemd/system/{unit}"' for unit in MASKED_UNITS]
     hooks = [*masks, 'rm -f "$1"/etc/ssh/ssh_host_*', 'rm -f "$1"/etc/sasldb2']
+    if "knot" in packages:
+        hooks.append(f'chroot "$1" systemctl --quiet disable {" ".join(ELSEWHERE_UNITS)}')
     return [
         "mmdebstrap",
         "--quiet",
@@ -293,9 +328,9 @@ def ensure_key(path: Path) -> str:
     return Path(f"{path}.pub").read_text(encoding="ascii").strip()
 
 
-def seed(name: str, host_key: Path, user_key: str) -> bytes:
-    """A tar archive of what a host has before its first boot: its own name and key, and who may log in."""
-    hosts = f"127.0.0.1 localhost\n127.0.1.1 {name}\n::1 localhost ip6-localhost ip6-loopback\n"
+def seed(name: str, host_key: Path, user_key: str, known: str = "") -> bytes:
+    """A tar archive of what a host has before its first boot: its own name and key, who may log in, whom it knows."""
+    hosts = f"127.0.0.1 localhost\n127.0.1.1 {name}\n::1 localhost ip6-localhost ip6-loopback\n{known}"
     files = {
         "etc/ssh/ssh_host_ed25519_key": (host_key.read_bytes(), 0o600),
         "etc/ssh/ssh_host_ed25519_key.pub": (Path(f"{host_key}.pub").read_bytes(), 0o644),
@@ -349,13 +384,16 @@ def boot(scenario: str, host: Host) -> None:
         "--privileged", "--systemd=always", "--network", network, *working_options(image), *publish,
         image, "/sbin/init",
     )  # fmt: skip
-    podman("cp", "-", f"{name}:/", stdin=seed(host.name, key, ensure_key(HOSTS / "id_ed25519")))
+    # Those that see the small internet find packages nevertheless.
+    known = "" if host.published else resolved(archive_names())
+    podman("cp", "-", f"{name}:/", stdin=seed(host.name, key, ensure_key(HOSTS / "id_ed25519"), known))
     podman("start", name)
 
     def booted() -> bool:
         return podman("exec", name, "systemctl", "is-system-running", check=False).strip() in {"running", "degraded"}
 
     wait_for(f"{name} to boot", 120, booted)
+    (folder / f"{host.name}.resolv.conf").write_text(podman("exec", name, "cat", "/etc/resolv.conf"), encoding="utf-8")
     podman("exec", name, "sh", "-c", OWN_FILES)
     failed = podman("exec", name, "systemctl", "list-units", "--failed", "--plain", "--no-legend", check=False)
     if failed.strip():
@@ -372,6 +410,7 @@ def look_up(scenario: str, host: Host) -> Running:
     facts = container["NetworkSettings"]
     network = next(iter(facts["Networks"].values()))
     running = Running(host, container["Id"], network["IPAddress"], network["GlobalIPv6Address"])
+    running.nameserver = first_nameserver((HOSTS / scenario / f"{host.name}.resolv.conf").read_text(encoding="utf-8"))
     for port in PORTS:
         published = (facts.get("Ports") or {}).get(f"{PORTS[port]}/tcp")
         if published:
@@ -379,6 +418,11 @@ def look_up(scenario: str, host: Host) -> Running:
         elif not host.published:
             running.ports[port] = f"{running.address}:{PORTS[port]}"
     return running
+
+
+def first_nameserver(resolv_conf: str) -> str:
+    """The resolver that podman gave to a host."""
+    return next(line.split()[1] for line in resolv_conf.splitlines() if line.startswith("nameserver "))
 
 
 def reachable(address: str) -> bool:
@@ -422,6 +466,18 @@ def ssh_config(scenario: str, hosts: Sequence[Running]) -> str:
     return "\n".join(blocks)
 
 
+def behind(running: Running) -> dict[str, Any]:
+    """What the resolver of a host must know that sees nothing but the machine's network: whom it can ask.
+
+    That resolver may know the names of the package archives only, and need not sign anything.
+    """
+    return {
+        "unbound_forward_zones": {".": [running.nameserver]},
+        "unbound_insecure_domains": ["."],
+        "unbound_probe_name": next(iter(archive_names()), "."),
+    }
+
+
 def inventory(scenario: str, hosts: Sequence[Running], password: str) -> dict[str, Any]:
     """The inventory of a scenario: its hosts with their addresses, and what all of them know of `elsewhere`."""
     groups: dict[str, Any] = {}
@@ -436,6 +492,7 @@ def inventory(scenario: str, hosts: Sequence[Running], password: str) -> dict[st
             "host_address6": running.address6,
             "host_ports": running.ports,
             "host_ssh": f"ssh -F {config} {alias(scenario, running.host)}",
+            **(behind(running) if running.host.published else {}),
         }
         if running.host.name == "elsewhere":
             shared["elsewhere"] = {

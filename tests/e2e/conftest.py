@@ -14,6 +14,7 @@ from mailtest.deployment import Deployment, Person, Shell
 from mailtest.elsewhere import Elsewhere
 from mailtest.features import FEATURES, missing
 from mailtest.imap import Mailbox
+from mailtest.internet import Internet
 from mailtest.mail import MailProgram, Outside
 from mailtest.waiting import wait_for
 
@@ -107,6 +108,12 @@ def mailbox(deployment: Deployment, person: Callable[[str], Person]) -> Iterator
 def elsewhere(deployment: Deployment) -> Elsewhere:
     """The other mail server of the test network, where outgoing mail ends."""
     return Elsewhere(deployment.description["elsewhere"])
+
+
+@pytest.fixture(scope="session")
+def internet(deployment: Deployment) -> Internet:
+    """Everybody else: other senders, other servers, the DNS."""
+    return Internet(deployment)
 
 
 @pytest.fixture

@@ -42,6 +42,7 @@ FEATURES: dict[str, Callable[[Deployment], bool]] = {
     "expressions": _domain("example.com"),
     "hashes": _variable("test_passwords"),
     "international domain": _domain("bücher.example"),
+    "internet": lambda deployment: bool(deployment.description.get("internet")),
     "ipv6": lambda deployment: bool(deployment.description.get("address6")),
     "nasty passwords": _domain("passwords.example"),
     "pop3": _variable("dovecot_pop3"),
