@@ -15,9 +15,9 @@ MAIL = {25, 465, 587, 143, 993, 4190}
 SSH = {22}
 POP3 = {110, 995}
 
-DAEMONS = ("postfix", "dovecot", "postoffice-milter")
+DAEMONS = ("postfix", "dovecot", "postoffice-milter", "spamd")
 # The exposure according to `systemd-analyze security` (0 to 10) that each must not exceed.
-EXPOSURE = {"postfix": 3.5, "dovecot": 3.5, "postoffice-milter": 1.5, "postoffice-publish": 2.0}
+EXPOSURE = {"postfix": 3.5, "dovecot": 3.5, "postoffice-milter": 1.5, "postoffice-publish": 2.0, "spamd": 2.5}
 
 
 def unit(host: Shell, name: str) -> str:

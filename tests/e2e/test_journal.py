@@ -39,6 +39,12 @@ EXPECTED = [
     Expected("postfix/.*smtpd", "SASL (PLAIN|LOGIN) authentication failed", DELIBERATE),
     Expected("postfix/.*smtpd", "non-SMTP command from", DELIBERATE),
     Expected("postfix/.*smtpd", "connect to Milter service .*: (Connection refused|No such file)", DELIBERATE),
+    Expected("postoffice-milter", "message deferred: spamd, .*(No such file|timed out|refused|no answer)", DELIBERATE),
+    Expected(
+        "systemd",
+        r"spamd\.service: (Main process exited, code=killed, status=9|Failed with result 'signal')",
+        DELIBERATE,
+    ),
     Expected(
         "postfix/submissions?/smtpd", "TLS library problem: .*(unsupported protocol|no shared cipher)", DELIBERATE
     ),

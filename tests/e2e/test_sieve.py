@@ -133,6 +133,24 @@ def test_a_mailing_list_gets_no_vacation_reply(
     assert inbox.client.search(["HEADER", "In-Reply-To", str(sent["Message-ID"])]) == []
 
 
+@pytest.mark.needs("spam rule")
+def test_spam_gets_no_vacation_reply(
+    sieve: ManageSieve,
+    outside: Outside,
+    mailbox: Callable[[str], Mailbox],
+    delivered: Callable[[], None],
+) -> None:
+    """It would go to whomever the sender pretends to be."""
+    install(sieve, 'require ["vacation"];\nvacation :subject "To a spammer" "Away.";\n')
+    sent = compose(to="bob@example.org", sender="alice@example.org", body="post-office-test-seven\n")
+    outside.send("bob@example.org", envelope_sender="alice@example.org", message=sent)
+    mailbox("bob@example.org").wait_for(sent, "Junk")
+    delivered()
+    inbox = mailbox("alice@example.org")
+    inbox.client.select_folder("INBOX", readonly=True)
+    assert inbox.client.search(["HEADER", "In-Reply-To", str(sent["Message-ID"])]) == []
+
+
 def test_a_script_with_a_mistake_is_refused_with_its_line(sieve: ManageSieve) -> None:
     answer = sieve.put(SCRIPT, 'require "fileinto";\nfilinto "Spam";\n')
     assert not answer.ok

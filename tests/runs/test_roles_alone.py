@@ -114,6 +114,19 @@ def test_dovecot(bare: Host, tmp_path: Path) -> None:
         assert len(client.search(["SUBJECT", "kept"])) == 1
 
 
+def test_spamassassin(bare: Host, tmp_path: Path) -> None:
+    variables = {"spamassassin_network_tests": False, "spamassassin_settings": "body OURS /our-rule/\nscore OURS 7"}
+    run_alone(bare, "spamassassin", variables, tmp_path)
+    message = "From: a@x.example\nSubject: x\n\nour-rule\n"
+    said = bare.shell.run("spamc", "-l", "-R", "--socket", "/run/postoffice-spamd/spamd.sock", stdin=message).stdout
+    assert float(said.split("/")[0]) >= 7
+    assert "OURS" in said
+    play(bare, {**variables, "spamassassin_enabled": False}, playbook=str(tmp_path / "play.yml")).demand()
+    assert bare.shell.run("systemctl", "is-active", "spamd.service", check=False).stdout.strip() == "inactive"
+    assert bare.shell.run("systemctl", "is-enabled", "spamd.service", check=False).stdout.strip() == "disabled"
+    play(bare, {**variables, "spamassassin_enabled": False}, playbook=str(tmp_path / "play.yml")).demand_unchanged()
+
+
 def test_milter(bare: Host, tmp_path: Path) -> None:
     bare.python(f"""
 import sqlite3

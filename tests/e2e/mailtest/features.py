@@ -53,6 +53,8 @@ FEATURES: dict[str, Callable[[Deployment], bool]] = {
     "sieve scripts": _address("filer@example.org"),
     "smarthost": _variable("postfix_smarthost"),
     "tag folders": _variable("dovecot_subaddress_folders"),
+    "spam filter": lambda deployment: deployment.variables.get("spamassassin_enabled", True) is not False,
+    "spam rule": lambda deployment: "POSTOFFICE_TEST" in deployment.variables.get("spamassassin_settings", ""),
     "states": _address("former@example.org"),
 }
 

@@ -48,6 +48,7 @@ ROOTS = (
     "/run/dovecot/postoffice",
     "/run/postoffice-lookup",
     "/run/postoffice-milter",
+    "/run/postoffice-spamd",
 )
 UNITS = (
     "dovecot.service",
@@ -57,6 +58,7 @@ UNITS = (
     "postoffice-milter.service",
     "postoffice-publish.path",
     "postoffice-publish.service",
+    "spamd.service",
     "systemd-timesyncd.service",
 )
 

@@ -65,7 +65,7 @@ def parse(text: str, origin: str) -> Settings:
     for key, value in values.items():
         if key not in known:
             raise SettingsError(f"{origin}: unknown setting {key}")
-        if type(value) is int and known[key].type == "float":
+        if known[key].type == "float" and isinstance(value, int) and not isinstance(value, bool):
             values[key] = value = float(value)
         if type(value).__name__ != known[key].type:
             raise SettingsError(f"{origin}: {key} must be {known[key].type}, not {type(value).__name__}")

@@ -13,6 +13,9 @@ from pathlib import Path
 from .verdict import UnavailableError, printable
 
 ANSWER_LIMIT = 64 * 1024
+PATIENCE = 20.0  # seconds; it reads its rules in 2 to 10
+BREATH = 0.2
+AWAY = (ConnectionRefusedError, ConnectionResetError, BrokenPipeError, FileNotFoundError)
 _STATUS = re.compile(r"SPAMD/\d+\.\d+ (\d+) (\S+)")
 _VERDICT = re.compile(r"(?:True|False|Yes|No)\s*;\s*(-?\d+(?:\.\d+)?)\s*/\s*(-?\d+(?:\.\d+)?)")
 _TEST = re.compile(r"[A-Za-z0-9_]+")
@@ -56,7 +59,20 @@ class Spamd:
             raise UnavailableError(f"spamd, {self._path}: {printable(answer)!r} to PING")
 
     def _ask(self, question: bytes) -> bytes:
+        """Return the answer. While spamd starts anew (new rules, a crash) it is asked again; a scan changes nothing."""
         deadline = time.monotonic() + self._timeout
+        patience = time.monotonic() + min(PATIENCE, self._timeout / 2)
+        while True:
+            try:
+                if answer := self._ask_once(question, deadline):
+                    return answer
+                raise ConnectionResetError("no answer")
+            except AWAY as error:
+                if time.monotonic() > patience:
+                    raise ConnectionError(str(error)) from error
+                time.sleep(BREATH)
+
+    def _ask_once(self, question: bytes, deadline: float) -> bytes:
         with socket.socket(socket.AF_UNIX) as connection:
             connection.settimeout(self._timeout)
             connection.connect(str(self._path))

@@ -111,12 +111,30 @@ def test_a_ping(spamd: Start) -> None:
 
 def test_no_pong(spamd: Start) -> None:
     with pytest.raises(UnavailableError, match="PING"):
-        spamd(b"").ping()
+        spamd(b"SPAMD/1.5 76 EX_PROTOCOL\r\n").ping()
 
 
 def test_a_scanner_that_hangs_is_given_up(spamd: Start) -> None:
     with pytest.raises(UnavailableError, match="timed out"):
         spamd(b"", hangs=True, timeout=0.2).scan(b"x" * 10_000_000)
+
+
+def test_a_scanner_that_starts_anew_is_waited_for(tmp_path: Path) -> None:
+    path = tmp_path / "spamd.sock"
+
+    def come_back() -> None:
+        with socket.socket(socket.AF_UNIX) as listener:
+            listener.bind(str(path))
+            listener.listen()
+            listener.accept()[0].close()
+            with listener.accept()[0] as connection, connection.makefile("rb") as stream:
+                stream.read()
+                connection.sendall(answer())
+
+    comes = threading.Timer(0.3, come_back)
+    comes.start()
+    assert Spamd(path, 10).scan(b"text").points == 7.3
+    comes.join()
 
 
 def test_an_absent_scanner(tmp_path: Path) -> None:
