@@ -18,20 +18,27 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from xml.etree import ElementTree
+
+import yaml
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 BUILD = CHECKOUT / "build"
 LOGS = BUILD / "logs"
 RESULTS = BUILD / "results"
+MOLECULE = CHECKOUT / "molecule"
 FARM = BUILD / "farm" / "ansible_collections" / "postoffice" / "mail"
 
 SCENARIOS = ("debian12", "full", "default")
+SUDO_TRIAL = ("podman", "--version")  # of what hosts need root for; harmless
+SUDO_INTERVAL = 120.0  # seconds
 SUITES = ("bookworm", "trixie")
+HOUSEKEEPING = {"clean up", "forget", "remove"}  # steps that need no announcement
 MOLECULE_STEP = re.compile(r"\[\w+ > (?P<step>(?!discovery|destroy)\w+)\] Executing")
 
 
@@ -47,12 +54,13 @@ class Step:
 
 @dataclass(frozen=True)
 class Part:
-    """Commands that run one after the other, and how somebody runs them alone."""
+    """Commands that run one after the other, how somebody runs them alone, and whether they boot hosts."""
 
     name: str
     steps: Sequence[Step]
     alone: str
     left: str = ""
+    hosts: bool = False
 
 
 def programs() -> list[Path]:
@@ -115,14 +123,22 @@ def runs(suite: str) -> Part:
     """Whole runs of playbooks on one Debian release, those that answer within minutes."""
     some = "not long"
     steps = [Step("runs", pytest("tests/runs", "-m", some, "-k", suite))]
-    return Part(f"runs:{suite}", steps, f"make test-runs ARGS=\"-m '{some}' -k {suite}\"")
+    return Part(f"runs:{suite}", steps, f"make test-runs ARGS=\"-m '{some}' -k {suite}\"", hosts=True)
 
 
 def scenario(name: str) -> Part:
+    """One scenario, from nothing to nothing.
+
+    Its hosts are booted and removed here rather than by Molecule: what Ansible runs has no terminal on which sudo could
+    ask for a password. Molecule then finds them there, once it has forgotten those of before.
+    """
     described = {"POSTOFFICE_HOST": f"build/{name}.json"}
-    remove = ["molecule", "destroy", "--scenario-name", name]
+    hosts = [sys.executable, "tools/hosts.py"]
+    remove, forget = [*hosts, "down", name], ["molecule", "reset", "--scenario-name", name]
     steps = [
         Step("clean up", remove),
+        Step("forget", forget),
+        Step("boot", [*hosts, "up", name, f"--suite={debian_release(name)}"]),
         Step("deploy", ["molecule", "test", "--scenario-name", name, "--destroy", "never"]),
         Step("e2e", pytest("tests/e2e"), described),
     ]
@@ -130,10 +146,17 @@ def scenario(name: str) -> Part:
         steps.append(Step("host", pytest("tests/host"), described))
     return Part(
         f"scenario:{name}",
-        [*steps, Step("remove", remove)],
+        [*steps, Step("remove", remove), Step("forget", forget)],
         f"make test-host SCENARIO={name}",
         f"its host is still up: ssh -F build/ssh_config server.{name}; make test-host-down SCENARIO={name} removes it",
+        hosts=True,
     )
+
+
+def debian_release(name: str) -> str:
+    """On which release a scenario's host runs."""
+    declared = yaml.safe_load((MOLECULE / name / "molecule.yml").read_text(encoding="utf-8"))
+    return str(declared["ansible"]["env"]["POSTOFFICE_SUITE"])
 
 
 def chosen(names: Iterable[str]) -> list[Part]:
@@ -228,7 +251,7 @@ class Runner:
         log.unlink(missing_ok=True)
         begin = time.monotonic()
         for number, step in enumerate(part.steps, 1):
-            if len(part.steps) > 1 and step.name not in {"clean up", "remove"} and not part.name.startswith("lint"):
+            if len(part.steps) > 1 and step.name not in HOUSEKEEPING and not part.name.startswith("lint"):
                 self.say(f"{part.name}: {step.name} ...")
             if not self.run_step(part, number, step, log):
                 self.say(f"{part.name}: FAILED in {step.name} after {time.monotonic() - begin:.0f} s")
@@ -260,6 +283,32 @@ def report() -> int:
     return process.returncode
 
 
+@contextmanager
+def sudo_answered(parts: Sequence[Part]) -> Iterator[None]:
+    """Where hosts need sudo and it wants a password: asked for once, before anything is under way, and kept good."""
+    if os.geteuid() == 0 or not any(part.hosts for part in parts):
+        yield
+        return
+    if subprocess.run(["sudo", *SUDO_TRIAL], stdout=subprocess.DEVNULL, check=False).returncode != 0:
+        sys.exit("parts: hosts are containers, which are started through sudo; it does not let you")
+    ended = threading.Event()
+    keeper = threading.Thread(target=keep_sudo_answered, args=(ended,))
+    keeper.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        keeper.join()
+
+
+def keep_sudo_answered(ended: threading.Event) -> None:
+    """sudo forgets within minutes, sooner than a scenario may need it again."""
+    while not ended.wait(SUDO_INTERVAL):
+        subprocess.run(
+            ["sudo", "--non-interactive", *SUDO_TRIAL], stdin=subprocess.DEVNULL, capture_output=True, check=False
+        )
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description="Run parts of the test suite.")
     parser.add_argument("parts", nargs="+", help="all, lint, lint:NAME, unit, scenario, scenario:NAME, runs, runs:NAME")
@@ -272,7 +321,7 @@ def main() -> None:
     for old in RESULTS.glob("*.xml"):
         old.unlink()
     runner = Runner(show=arguments.show)
-    with ThreadPoolExecutor(1 if arguments.show else arguments.jobs) as pool:
+    with sudo_answered(parts), ThreadPoolExecutor(1 if arguments.show else arguments.jobs) as pool:
         passed = list(pool.map(runner.run, parts))
     if len(parts) > 1:
         sys.exit(report())

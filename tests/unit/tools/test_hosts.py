@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import io
+import os
 import tarfile
 from pathlib import Path
 
@@ -112,3 +113,41 @@ def test_a_private_file_is_private_from_the_start(tmp_path: Path) -> None:
 def test_the_demo_has_no_host_elsewhere() -> None:
     assert [host.name for host in hosts.planned("trixie", publish=True)] == ["server"]
     assert [host.name for host in hosts.planned("bookworm", publish=False)] == ["server", "elsewhere"]
+
+
+@pytest.fixture
+def programs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Stand-ins, found before the real ones; a checkout whose two hosts were booted earlier."""
+    described = tmp_path / "hosts" / "some" / "inventory" / "hosts.yml"
+    described.parent.mkdir(parents=True)
+    for path in (described, *(tmp_path / "hosts" / "some" / f"{name}.booted" for name in ("server", "elsewhere"))):
+        path.touch()
+    monkeypatch.setattr(hosts, "HOSTS", tmp_path / "hosts")
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    monkeypatch.setenv("PATH", f"{folder}{os.pathsep}{os.environ['PATH']}")
+    for name in ("podman", "sudo"):
+        write_program(folder / name, "echo not needed >&2; exit 9")
+    return folder
+
+
+def write_program(path: Path, text: str) -> None:
+    path.write_text(f"#!/bin/sh\n{text}\n")
+    path.chmod(0o755)
+
+
+def test_hosts_that_answer_are_kept_without_root(programs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_program(programs / "ssh", "exit 0")
+    hosts.up("some", "trixie", publish=False)
+    assert capsys.readouterr().out == "server.some is already there\nelsewhere.some is already there\n"
+
+
+@pytest.mark.parametrize("missing", ["an answer", "a host", "a description of today"])
+def test_hosts_that_do_not_answer_are_looked_after(programs: Path, missing: str) -> None:
+    write_program(programs / "ssh", 'case "$*" in *elsewhere*) exit 255;; esac' if missing == "an answer" else "exit 0")
+    if missing == "a host":
+        (hosts.HOSTS / "some" / "elsewhere.booted").unlink()
+    if missing == "a description of today":
+        os.utime(hosts.HOSTS / "some" / "inventory" / "hosts.yml", (0, 0))
+    with pytest.raises(SystemExit, match="not needed"):
+        hosts.up("some", "trixie", publish=False)

@@ -5,8 +5,11 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -98,3 +101,62 @@ def test_a_group_s_name_stands_for_its_parts() -> None:
     assert "unit" in [part.name for part in parts.chosen(["all"])]
     with pytest.raises(SystemExit, match="there is no nonsense"):
         parts.chosen(["nonsense"])
+
+
+@pytest.mark.parametrize("name", parts.SCENARIOS)
+def test_the_hosts_of_a_scenario_are_booted_and_removed_where_sudo_can_ask(name: str) -> None:
+    """Ansible takes the terminal from what it runs; when Molecule begins, its hosts are there."""
+    steps = parts.scenario(name).steps
+    molecule = [number for number, step in enumerate(steps) if step.command[:2] == ["molecule", "test"]]
+    booting = [number for number, step in enumerate(steps) if "up" in step.command]
+    removing = [number for number, step in enumerate(steps) if "down" in step.command]
+    assert [removing[0] < booting[0] < molecule[0] < removing[-1], len(molecule)] == [True, 1]
+    assert all("destroy" not in step.command[:2] for step in steps)
+    release = "bookworm" if name == "debian12" else "trixie"
+    assert steps[booting[0]].command[-3:] == ["up", name, f"--suite={release}"]
+
+
+@pytest.fixture
+def sudo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[int], Path]:
+    """Not root, and a sudo that ends with the given status; it writes down what it was asked."""
+
+    def make(status: int) -> Path:
+        asked = tmp_path / "asked"
+        asked.touch()
+        program = tmp_path / "bin" / "sudo"
+        program.parent.mkdir()
+        program.write_text(f'#!/bin/sh\necho "$@" >>"{asked}"\nexit {status}\n')
+        program.chmod(0o755)
+        monkeypatch.setenv("PATH", f"{program.parent}{os.pathsep}{os.environ['PATH']}")
+        monkeypatch.setattr(os, "geteuid", lambda: 1000)
+        return asked
+
+    return make
+
+
+def test_sudo_is_asked_once_before_hosts_are_needed_and_then_kept_from_forgetting(
+    sudo: Callable[[int], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = sudo(0)
+    monkeypatch.setattr(parts, "SUDO_INTERVAL", 0.01)
+    with parts.sudo_answered([parts.unit(), parts.scenario("default")]):
+        assert asked.read_text().startswith("podman --version\n")
+        deadline = time.monotonic() + 10
+        while asked.read_text().count("\n") < 3 and time.monotonic() < deadline:
+            time.sleep(0.01)
+    first, *later = asked.read_text().splitlines()
+    assert first == "podman --version"
+    assert len(later) >= 2
+    assert set(later) == {"--non-interactive podman --version"}
+
+
+def test_without_hosts_nobody_asks_for_root(sudo: Callable[[int], Path]) -> None:
+    asked = sudo(1)
+    with parts.sudo_answered([parts.unit(), *parts.lint()]):
+        assert asked.read_text() == ""
+
+
+def test_without_root_for_hosts_nothing_begins(sudo: Callable[[int], Path]) -> None:
+    sudo(1)
+    with pytest.raises(SystemExit, match="started through sudo"), parts.sudo_answered(parts.chosen(["scenario"])):
+        raise AssertionError("it began")
