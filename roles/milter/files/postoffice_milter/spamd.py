@@ -15,7 +15,8 @@ from .verdict import UnavailableError, printable
 ANSWER_LIMIT = 64 * 1024
 PATIENCE = 20.0  # seconds; it reads its rules in 2 to 10
 BREATH = 0.2
-AWAY = (ConnectionRefusedError, ConnectionResetError, BrokenPipeError, FileNotFoundError)
+# Its socket is gone, there without anybody behind it, or not yet opened to others, in this order.
+AWAY = (FileNotFoundError, ConnectionRefusedError, PermissionError, ConnectionResetError, BrokenPipeError)
 _STATUS = re.compile(r"SPAMD/\d+\.\d+ (\d+) (\S+)")
 _VERDICT = re.compile(r"(?:True|False|Yes|No)\s*;\s*(-?\d+(?:\.\d+)?)\s*/\s*(-?\d+(?:\.\d+)?)")
 _TEST = re.compile(r"[A-Za-z0-9_]+")

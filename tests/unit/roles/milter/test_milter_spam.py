@@ -7,6 +7,7 @@ import email
 import logging
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -125,6 +126,7 @@ def test_a_scanner_that_starts_anew_is_waited_for(tmp_path: Path) -> None:
     def come_back() -> None:
         with socket.socket(socket.AF_UNIX) as listener:
             listener.bind(str(path))
+            time.sleep(0.3)
             listener.listen()
             listener.accept()[0].close()
             with listener.accept()[0] as connection, connection.makefile("rb") as stream:
