@@ -2,62 +2,15 @@
 
 from __future__ import annotations
 
-import socket
 import ssl
-from collections.abc import Callable
 
 import pytest
 from cryptography import x509
 from mailtest.deployment import Deployment
-from mailtest.managesieve import ManageSieve
+from mailtest.services import Connect, imap, imaps, managesieve, smtp, submission, submissions
 from mailtest.smtp import Dialogue
 from mailtest.tls import ENDED, any_certificate, only, refusal
 
-
-def submission(deployment: Deployment) -> socket.socket:
-    dialogue = Dialogue(deployment.port("submission"))
-    dialogue.ehlo()
-    assert dialogue.command("STARTTLS").code == 220
-    return dialogue.socket
-
-
-def smtp(deployment: Deployment) -> socket.socket:
-    dialogue = Dialogue(deployment.port("smtp"))
-    dialogue.ehlo()
-    assert dialogue.command("STARTTLS").code == 220
-    return dialogue.socket
-
-
-def managesieve(deployment: Deployment) -> socket.socket:
-    client = ManageSieve(deployment.port("managesieve"))
-    assert client.command("STARTTLS").ok
-    return client.socket
-
-
-def imap(deployment: Deployment) -> socket.socket:
-    connection = socket.create_connection(_pair(deployment, "imap"), 30)
-    with connection.makefile("rwb") as stream:
-        stream.readline()
-        stream.write(b"a STARTTLS\r\n")
-        stream.flush()
-        assert stream.readline().startswith(b"a OK")
-    return connection
-
-
-def submissions(deployment: Deployment) -> socket.socket:
-    return socket.create_connection(_pair(deployment, "submissions"), 30)
-
-
-def imaps(deployment: Deployment) -> socket.socket:
-    return socket.create_connection(_pair(deployment, "imaps"), 30)
-
-
-def _pair(deployment: Deployment, service: str) -> tuple[str, int]:
-    endpoint = deployment.port(service)
-    return endpoint.host, endpoint.port
-
-
-Connect = Callable[[Deployment], socket.socket]
 TOWARDS_PEOPLE = [submission, submissions, imap, imaps, managesieve]
 people = pytest.mark.parametrize("open_service", TOWARDS_PEOPLE, ids=lambda each: each.__name__)
 everybody = pytest.mark.parametrize("open_service", [smtp, *TOWARDS_PEOPLE], ids=lambda each: each.__name__)

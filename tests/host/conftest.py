@@ -15,16 +15,27 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from mailtest.deployment import Shell
+from mailtest.deployment import Deployment, Shell
 from playing import Player, Target
 
 
 @pytest.fixture(scope="session")
-def target() -> Target:
-    described = os.environ.get("POSTOFFICE_HOST")
-    if not described:
+def described() -> Path:
+    path = os.environ.get("POSTOFFICE_HOST")
+    if not path:
         raise pytest.UsageError("POSTOFFICE_HOST must name the description of a deployed host, such as build/full.json")
-    return Target.load(Path(described))
+    return Path(path)
+
+
+@pytest.fixture(scope="session")
+def target(described: Path) -> Target:
+    return Target.load(described)
+
+
+@pytest.fixture(scope="session")
+def deployment(described: Path) -> Deployment:
+    """The host as its users see it."""
+    return Deployment.load(described)
 
 
 @pytest.fixture(scope="session")
