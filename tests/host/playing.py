@@ -107,7 +107,11 @@ class Player:
 
     def roles(self, names: Collection[str], variables: Mapping[str, Any], *arguments: str) -> Played:
         """Some roles of the site, wired as the site wires them; the others lend their defaults only."""
-        status, output = self.finish(self.start_roles(names, variables, *arguments))
+        return self.summed_up(self.start_roles(names, variables, *arguments))
+
+    def summed_up(self, process: subprocess.Popen[str]) -> Played:
+        """A play by its last line: whether anything was changed."""
+        status, output = self.finish(process)
         changes = re.search(r"changed=(\d+) ", output)
         return Played(status, output, {"changed": bool(changes and int(changes[1]))})
 
@@ -127,9 +131,16 @@ class Player:
         """Begin a play of the given tasks."""
         return self.play([{"hosts": "mail", "gather_facts": False, "become": True, "tasks": tasks}], *arguments)
 
+    def playbook(self, name: str, *arguments: str) -> Played:
+        """One of the collection's playbooks, as it is."""
+        return self.summed_up(self.begin(REPOSITORY / "playbooks" / f"{name}.yml", *arguments))
+
     def play(self, plays: Sequence[Mapping[str, Any]], *arguments: str) -> subprocess.Popen[str]:
         playbook = self.folder / "play.yml"
         playbook.write_text(json.dumps(plays))
+        return self.begin(playbook, *arguments)
+
+    def begin(self, playbook: Path, *arguments: str) -> subprocess.Popen[str]:
         inventories = [f"--inventory={source}" for source in self.target.inventories]
         process = subprocess.Popen(
             ["ansible-playbook", *inventories, *arguments, str(playbook)],
