@@ -45,6 +45,8 @@ EXPECTED = [
         r"spamd\.service: (Main process exited, code=killed, status=9|Failed with result 'signal')",
         DELIBERATE,
     ),
+    Expected("postoffice-learning", "learning waits: .*No such file", DELIBERATE),
+    Expected("systemd", r"(postoffice-learning\.service: Failed with|Failed to start postoffice-learning)", DELIBERATE),
     Expected(
         "postfix/submissions?/smtpd", "TLS library problem: .*(unsupported protocol|no shared cipher)", DELIBERATE
     ),

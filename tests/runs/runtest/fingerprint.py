@@ -49,10 +49,13 @@ ROOTS = (
     "/run/postoffice-lookup",
     "/run/postoffice-milter",
     "/run/postoffice-spamd",
+    "/var/lib/postoffice-learning",
+    "/var/spool/postoffice-learning",
 )
 UNITS = (
     "dovecot.service",
     "postfix.service",
+    "postoffice-learning.path",
     "postoffice-lookup.service",
     "postoffice-lookup.socket",
     "postoffice-milter.service",

@@ -1,0 +1,160 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The order of learning, and what stays when it fails."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+FILES = Path(__file__).resolve().parents[4] / "roles" / "learning" / "files"
+
+
+def load() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("postoffice_learning", FILES / "postoffice_learning.py")
+    assert spec
+    assert spec.loader
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["postoffice_learning"] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+learning = load()
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> object:
+    for folder in ("tmp", "new"):
+        (tmp_path / "spool" / folder).mkdir(parents=True)
+    return learning.Settings(tmp_path / "spool", tmp_path / "counters.json", str(tmp_path / "spamd.sock"), 5.0, 1000)
+
+
+def drop(settings: object, name: str, content: bytes, when: int) -> None:
+    path = settings.spool / "new" / name  # type: ignore[attr-defined]
+    path.write_bytes(content)
+    os.utime(path, (when, when))
+
+
+Spamd = Callable[..., list[bytes]]
+SET = b"SPAMD/1.1 0 EX_OK\r\nDidSet: local\r\nContent-length: 2\r\n\r\n\r\n"
+KNOWN = b"SPAMD/1.1 0 EX_OK\r\nContent-length: 2\r\n\r\n\r\n"
+
+
+@pytest.fixture
+def spamd(settings: object) -> Iterator[Spamd]:
+    """Answers each question with the next of the given answers."""
+    threads = []
+
+    def serve(listener: socket.socket, answers: tuple[bytes, ...], asked: list[bytes]) -> None:
+        with listener:
+            for answer in answers:
+                with listener.accept()[0] as connection, connection.makefile("rb") as stream:
+                    asked.append(stream.read())
+                    connection.sendall(answer)
+
+    def start(*answers: bytes) -> list[bytes]:
+        asked: list[bytes] = []
+        listener = socket.socket(socket.AF_UNIX)
+        listener.bind(settings.spamd)  # type: ignore[attr-defined]
+        listener.listen()
+        threads.append(threading.Thread(target=serve, args=(listener, answers, asked)))
+        threads[-1].start()
+        return asked
+
+    yield start
+    for thread in threads:
+        thread.join()
+
+
+def test_messages_are_taught_in_the_order_of_their_arrival(settings: object, spamd: Spamd) -> None:
+    asked = spamd(SET, SET, KNOWN)
+    drop(settings, "c", b"ham bob@example.org\nSubject: last\n\n", 3)
+    drop(settings, "a", b"spam Bob@Example.org\nSubject: second\n\n", 2)
+    drop(settings, "b", b"ham alice@example.org\nSubject: first\n\n", 1)
+    assert learning.learn(settings) == 0
+    assert [question.rpartition(b"\r\n\r\n")[2] for question in asked] == [
+        b"Subject: first\n\n",
+        b"Subject: second\n\n",
+        b"Subject: last\n\n",
+    ]
+    assert b"Message-class: ham\r\nSet: local\r\nContent-length: 16\r\n" in asked[0]
+    assert b"Message-class: spam\r\n" in asked[1]
+    assert json.loads(settings.counters.read_text()) == {  # type: ignore[attr-defined]
+        "*": {"ham": 1, "known": 1, "spam": 1},
+        "alice@example.org": {"ham": 1, "known": 0, "spam": 0},
+        "bob@example.org": {"ham": 0, "known": 1, "spam": 1},
+    }
+    assert learning.waiting(settings.spool) == []  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("answer", [b"", b"SPAMD/1.1 69 EX_UNAVAILABLE\r\n\r\n", b"HTTP/1.0 200 OK\r\n\r\n"])
+def test_what_cannot_be_taught_now_stays(settings: object, spamd: Spamd, answer: bytes) -> None:
+    spamd(SET, answer)
+    for name in "ab":
+        drop(settings, name, b"spam bob@example.org\nSubject: x\n\n", ord(name))
+    assert learning.learn(settings) == 1
+    assert [path.name for path in learning.waiting(settings.spool)] == ["b"]  # type: ignore[attr-defined]
+    assert json.loads(settings.counters.read_text())["*"]["spam"] == 1  # type: ignore[attr-defined]
+
+
+def test_nobody_there(settings: object) -> None:
+    drop(settings, "a", b"spam bob@example.org\nSubject: x\n\n", 1)
+    assert learning.learn(settings) == 1
+    assert len(learning.waiting(settings.spool)) == 1  # type: ignore[attr-defined]
+    assert not settings.counters.exists()  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"spam\nx", b"eggs bob@example.org\nx", b"spam bob@example.org", b"spam a b\nx", b"\xff\n"]
+)
+def test_what_is_no_drop_holds_nobody_up(settings: object, content: bytes, capsys: pytest.CaptureFixture[str]) -> None:
+    drop(settings, "a", content, 1)
+    assert learning.learn(settings) == 0
+    assert learning.waiting(settings.spool) == []  # type: ignore[attr-defined]
+    assert "not a message" in capsys.readouterr().err
+
+
+def test_what_is_too_large_is_left_out(settings: object) -> None:
+    drop(settings, "a", b"spam bob@example.org\n" + b"x" * 1001, 1)
+    assert learning.learn(settings) == 0
+    assert learning.waiting(settings.spool) == []  # type: ignore[attr-defined]
+
+
+def test_unfinished_drops_are_removed_after_a_while(settings: object) -> None:
+    old, new = (settings.spool / "tmp" / name for name in ("old", "new"))  # type: ignore[attr-defined]
+    for path in (old, new):
+        path.write_bytes(b"")
+    os.utime(old, (1, 1))
+    assert learning.learn(settings) == 0
+    assert [old.exists(), new.exists()] == [False, True]
+
+
+def test_damaged_counters_begin_anew(settings: object, spamd: Spamd) -> None:
+    spamd(SET)
+    settings.counters.write_text("{")  # type: ignore[attr-defined]
+    drop(settings, "a", b"spam bob@example.org\nx", 1)
+    assert learning.learn(settings) == 0
+    assert json.loads(settings.counters.read_text())["*"]["spam"] == 1  # type: ignore[attr-defined]
+
+
+def test_a_drop_is_what_the_learner_reads(tmp_path: Path) -> None:
+    for folder in ("tmp", "new"):
+        (tmp_path / folder).mkdir()
+    program = tmp_path / "learn"
+    program.write_text((FILES / "learn.sh").read_text().replace("@SPOOL@", str(tmp_path)))
+    message = b"Subject: \xff\n\nbinary \0 too\n"
+    subprocess.run(["sh", program, "ham", "bob@example.org"], input=message, check=True)
+    (dropped,) = learning.waiting(tmp_path)
+    assert learning.parse(dropped.read_bytes()) == learning.Drop("ham", "bob@example.org", message)
+    assert dropped.stat().st_mode & 0o777 == 0o640
+    assert list((tmp_path / "tmp").iterdir()) == []
