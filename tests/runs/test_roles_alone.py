@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import json
 import smtplib
 from collections.abc import Iterator
 from pathlib import Path
@@ -125,6 +126,15 @@ def test_spamassassin(bare: Host, tmp_path: Path) -> None:
     assert bare.shell.run("systemctl", "is-active", "spamd.service", check=False).stdout.strip() == "inactive"
     assert bare.shell.run("systemctl", "is-enabled", "spamd.service", check=False).stdout.strip() == "disabled"
     play(bare, {**variables, "spamassassin_enabled": False}, playbook=str(tmp_path / "play.yml")).demand_unchanged()
+
+
+def test_learning(bare: Host, tmp_path: Path) -> None:
+    """Nobody teaches here; what was dropped waits."""
+    run_alone(bare, "learning", {"learning_mail_group": "mail", "learning_spamd": "/run/nobody.sock"}, tmp_path)
+    program = "/usr/local/lib/postoffice/sieve-pipe/learn"
+    bare.shell.run("runuser", "-u", "mail", "--", program, "spam", "bob@example.org", stdin="Subject: x\n\n")
+    shown = json.loads(bare.shell.output("/usr/local/lib/postoffice/postoffice-learning", "show"))
+    assert shown == {"waiting": 1, "learned": {}}
 
 
 def test_milter(bare: Host, tmp_path: Path) -> None:

@@ -180,14 +180,23 @@ def check_plugins(configuration: Block, folder: str) -> Iterator[str]:
                     yield f"{place} {setting}: there is no plugin {plugin} in {where}".strip()
 
 
+def as_compiled(name: str) -> str:
+    """How a setting occurs in programs that put its name together from parts."""
+    if re.fullmatch(r"imapsieve_mailbox\d+_(name|from|causes|before|after)", name):
+        return "imapsieve_mailbox"
+    if extprogram := re.fullmatch(r"sieve_(?:pipe|filter|execute)_(\w+)", name):
+        return f"sieve_%s_{extprogram[1]}"
+    # Settings may be numbered; those of quota roots are put together from the root's name and an ending.
+    return re.sub(r"\d+$", "", name).removeprefix("quota")
+
+
 def check_plugin_settings(configuration: Block, folders: Iterable[str]) -> Iterator[str]:
     """Names in `plugin {}` of 2.3, which accepts anything: each must occur in one of the programs' files."""
     names = configuration.blocks.get("plugin", Block()).values
     if not names:
         return
     files = [path for folder in folders for path in Path(folder).glob("**/*") if path.is_file()]
-    # Settings may be numbered; those of quota roots are put together from the root's name and an ending.
-    unknown = {name: re.sub(r"\d+$", "", name).removeprefix("quota").encode() + b"\0" for name in names}
+    unknown = {name: as_compiled(name).encode() + b"\0" for name in names}
     for path in files:
         content = path.read_bytes()
         unknown = {name: text for name, text in unknown.items() if text not in content}

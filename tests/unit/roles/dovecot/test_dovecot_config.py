@@ -121,6 +121,16 @@ def test_plugin_settings_that_nobody_knows_are_found(tmp_path: Path) -> None:
     assert [text.partition(":")[0] for text in problems] == ["plugin / sieve_befor", "plugin / quota_rul"]
 
 
+def test_settings_that_are_put_together_from_parts_are_known(tmp_path: Path) -> None:
+    (tmp_path / "lib95_imap_sieve_plugin.so").write_bytes(b"\0imapsieve_mailbox\0")
+    (tmp_path / "lib90_sieve_extprograms_plugin.so").write_bytes(b"\0sieve_%s_bin_dir\0")
+    good = ("imapsieve_mailbox1_name", "imapsieve_mailbox12_causes", "sieve_pipe_bin_dir")
+    bad = ("imapsieve_mailbox1_nmae", "imapsieve_mailbox_name", "sieve_pip_bin_dir", "sieve_pipe_bin_dri")
+    configuration = parse_configuration("plugin {\n" + "".join(f"  {name} = x\n" for name in good + bad) + "}\n")
+    problems = list(dovecot_config.check_plugin_settings(configuration, [str(tmp_path)]))
+    assert [text.partition(":")[0] for text in problems] == [f"plugin / {name}" for name in bad]
+
+
 def make_certificate(folder: Path, name: str) -> tuple[str, str]:
     certificate, key = folder / f"{name}.pem", folder / f"{name}.key"
     request = shlex.split("openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj /CN=x")
