@@ -492,8 +492,9 @@ def inventory(scenario: str, hosts: Sequence[Running], password: str) -> dict[st
             "host_address6": running.address6,
             "host_ports": running.ports,
             "host_ssh": f"ssh -F {config} {alias(scenario, running.host)}",
-            **(behind(running) if running.host.published else {}),
         }
+        if running.host.published:
+            shared |= behind(running)
         if running.host.name == "elsewhere":
             shared["elsewhere"] = {
                 "address": running.address,

@@ -14,10 +14,19 @@ pytestmark = pytest.mark.last
 MAIL = {25, 465, 587, 143, 993, 4190}
 SSH = {22}
 POP3 = {110, 995}
+# Only for the host itself: the resolver.
+LOOPBACK = {("127.0.0.1", 53)}
 
-DAEMONS = ("postfix", "dovecot", "postoffice-milter", "spamd")
+DAEMONS = ("postfix", "dovecot", "postoffice-milter", "spamd", "unbound")
 # The exposure according to `systemd-analyze security` (0 to 10) that each must not exceed.
-EXPOSURE = {"postfix": 3.5, "dovecot": 3.5, "postoffice-milter": 1.5, "postoffice-publish": 2.0, "spamd": 2.5}
+EXPOSURE = {
+    "postfix": 3.5,
+    "dovecot": 3.5,
+    "postoffice-milter": 1.5,
+    "postoffice-publish": 2.0,
+    "spamd": 2.5,
+    "unbound": 3.0,
+}
 
 
 def unit(host: Shell, name: str) -> str:
@@ -57,8 +66,10 @@ def listening(host: Shell) -> Iterator[tuple[str, str, int]]:
 def test_nothing_listens_that_need_not(host: Shell, deployment: Deployment) -> None:
     wanted = MAIL | SSH | (POP3 if deployment.variables.get("dovecot_pop3") else set())
     sockets = set(listening(host))
-    assert {port for protocol, _unused, port in sockets if protocol == "tcp"} == wanted
-    assert {(address, port) for protocol, address, port in sockets if protocol == "udp"} == set()
+    assert {(address, port) for _unused, address, port in sockets if address.startswith("127.")} == LOOPBACK
+    open_to_others = {each for each in sockets if not each[1].startswith("127.")}
+    assert {port for protocol, _unused, port in open_to_others if protocol == "tcp"} == wanted
+    assert {(address, port) for protocol, address, port in open_to_others if protocol == "udp"} == set()
 
 
 @pytest.mark.parametrize("name", EXPOSURE)

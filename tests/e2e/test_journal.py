@@ -36,6 +36,11 @@ EXPECTED = [
     Expected("dovecot", "master: Warning: SIGHUP received - reloading configuration", "how a reload is logged"),
     Expected("dovecot", r"master: Warning: Killed with signal 15 \(by pid=\d+ uid=0 ", "how a restart is logged"),
     Expected("dovecot", "FTS Xapian: Can not open RO index .*NotFound", "a search in a folder not yet indexed"),
+    Expected(
+        "systemd",
+        r"unbound\.service: (Main process exited, code=killed, status=9/KILL|Failed with .*'signal')",
+        DELIBERATE,
+    ),
     Expected("postfix/.*smtpd", "SASL (PLAIN|LOGIN) authentication failed", DELIBERATE),
     Expected("postfix/.*smtpd", "non-SMTP command from", DELIBERATE),
     Expected("postfix/.*smtpd", "connect to Milter service .*: (Connection refused|No such file)", DELIBERATE),

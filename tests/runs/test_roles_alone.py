@@ -84,6 +84,19 @@ def test_base(bare: Host, tmp_path: Path) -> None:
     assert bare.shell.output("systemctl", "is-enabled", "systemd-timesyncd").strip() == "enabled"
 
 
+def test_unbound(bare: Host, tmp_path: Path) -> None:
+    before = bare.shell.output("cat", "/etc/resolv.conf")
+    run_alone(bare, "unbound", {}, tmp_path)
+    assert "nameserver 127.0.0.1\n" in bare.shell.output("cat", "/etc/resolv.conf")
+    assert bare.shell.output("unbound-control", "get_option", "auto-trust-anchor-file").strip() == ""
+    # Back again, with the root of the world, of which a test host may see nothing.
+    world = {"unbound_host_resolver": False, "unbound_insecure_domains": []}
+    play(bare, world, playbook=str(tmp_path / "play.yml")).demand()
+    play(bare, world, playbook=str(tmp_path / "play.yml")).demand_unchanged()
+    assert bare.shell.output("cat", "/etc/resolv.conf") == before
+    assert "/var/lib/unbound/root.key" in bare.shell.output("unbound-control", "get_option", "auto-trust-anchor-file")
+
+
 def test_directory(bare: Host, tmp_path: Path) -> None:
     domains = [
         {

@@ -122,6 +122,11 @@ class Deployment:
     def address(self, version: int = 4) -> str:
         return str(self.description["address" if version == 4 else "address6"])
 
+    @property
+    def resolves(self) -> bool:
+        """Whether the host has a resolver of its own."""
+        return bool(self.variables.get("unbound_enabled", True))
+
     @cached_property
     def people(self) -> Mapping[str, Person]:
         """Everybody whose password is known, by address."""

@@ -48,6 +48,7 @@ FEATURES: dict[str, Callable[[Deployment], bool]] = {
     "pop3": _variable("dovecot_pop3"),
     "quota": _address("small@example.org"),
     "relay": _domain("relayed.example"),
+    "resolver": lambda deployment: deployment.resolves and bool(deployment.description.get("internet")),
     "root mail": _variable("postfix_root_mail_to"),
     "senders": _address("newsletter@example.org"),
     "sieve scripts": _address("filer@example.org"),

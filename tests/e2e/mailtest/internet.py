@@ -8,7 +8,7 @@ from __future__ import annotations
 import base64
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from email.message import EmailMessage
@@ -217,7 +217,13 @@ class Internet:
         name = zone if owner == "@" else f"{owner}.{zone}"
         origin = dns.name.from_text(zone)
         wanted = {dns.rdata.from_text(dns.rdataclass.IN, kind, each, origin, relativize=False) for each in data}
-        wait_for(lambda: set(records(self.ask(name, kind), kind)) == wanted, f"{name} {kind} in the DNS")
+        for ask in (self.ask, self.ask_host) if self.deployment.resolves else (self.ask,):
+            self._wait_until_seen(ask, name, kind, wanted)
+
+    def _wait_until_seen(
+        self, ask: Callable[[str, str], dns.message.Message], name: str, kind: str, wanted: set[dns.rdata.Rdata]
+    ) -> None:
+        wait_for(lambda: set(records(ask(name, kind), kind)) == wanted, f"{name} {kind} in the DNS")
 
 
 def question(name: str, kind: str, checking: bool = True) -> dns.message.Message:

@@ -19,7 +19,6 @@ EXCLUDED = {
     "/etc/ld.so.cache": "a cache, in the order of installation",
     "/etc/machine-id": "made at the first boot",
     "/etc/passwd-": "likewise a backup",
-    "/etc/resolv.conf": "the network of the test",
     "/etc/shadow-": "likewise a backup",
     "/etc/ssh": "keys of the host",
     "/etc/ssl/certs/ssl-cert-snakeoil.pem": "made when it is installed",
@@ -27,12 +26,14 @@ EXCLUDED = {
     "/var/lib/postoffice/directory.sqlite3": "its pages; what is in it is compared table by table",
     "/var/lib/postoffice/published/lookup.sqlite3": "likewise",
 }
-# Of these the content differs (keys are random, tables carry an identifier of their own, compiled scripts times),
-# though not who may read them.
+# Of these the content differs (keys are random, tables carry an identifier of their own, compiled scripts times, the
+# resolver of the test's network has its own address), though not who may read them.
 WITHOUT_CONTENT = (
     "/etc/aliases.db",
     "/etc/postoffice/tls/",
+    "/etc/unbound/unbound.conf",
     "/var/lib/dovecot/sieve/",
+    "/var/lib/postoffice/resolv.conf.json",
 )
 # What is in them is not the runs' but the users'.
 WITHOUT_INHABITANTS = ("/var/vmail",)
@@ -63,6 +64,7 @@ UNITS = (
     "postoffice-publish.service",
     "spamd.service",
     "systemd-timesyncd.service",
+    "unbound.service",
 )
 
 PROGRAM = r"""

@@ -151,3 +151,33 @@ def test_hosts_that_do_not_answer_are_looked_after(programs: Path, missing: str)
         os.utime(hosts.HOSTS / "some" / "inventory" / "hosts.yml", (0, 0))
     with pytest.raises(SystemExit, match="not needed"):
         hosts.up("some", "trixie", publish=False)
+
+
+def test_the_resolver_that_podman_gave_is_the_first() -> None:
+    text = "search dns.podman\nnameserver 192.0.2.1\nnameserver 192.0.2.53\n"
+    assert hosts.first_nameserver(text) == "192.0.2.1"
+
+
+def test_a_host_without_the_small_internet_asks_podman_s_resolver(
+    running: list[Running], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hosts, "archive_names", lambda: ["mirror.example"])
+    server = Running(Host("server", "mail", "trixie", published=("smtp",)), "01", "192.0.2.2", "", {}, "192.0.2.1")
+    written = hosts.inventory("demo", [server], "secret")["all"]["vars"]
+    assert written["unbound_forward_zones"] == {".": ["192.0.2.1"]}
+    assert written["unbound_probe_name"] == "mirror.example"
+    others = hosts.inventory("full", running, "secret")["all"]["vars"]
+    assert not [name for name in others if name.startswith("unbound_")]
+
+
+def test_names_that_the_machine_does_not_know_are_left_out() -> None:
+    assert hosts.resolved(["postoffice.invalid"]) == ""
+    assert "127.0.0.1 localhost\n" in hosts.resolved(["localhost"])
+
+
+def test_daemons_of_the_host_elsewhere_wait_until_they_are_configured() -> None:
+    def disabling(packages: tuple[str, ...]) -> list[str]:
+        return [word for word in hosts.image_recipe("trixie", packages, []) if "systemctl" in word]
+
+    assert "unbound" in disabling(hosts.ELSEWHERE_PACKAGES)[0]
+    assert disabling(()) == []
