@@ -28,7 +28,7 @@ CHECK = "/usr/local/lib/postoffice/check-certificate"
 KEPT = "/run/postoffice-host-test"
 SERVICES: tuple[Connect, ...] = (smtp, submissions, submission, imap, imaps, managesieve)
 TOGETHER = "base_certificate and base_certificate_key belong together"
-ROLES = ("preflight", "base", "dovecot", "postfix")
+ROLES = ("base", "dovecot", "postfix")
 
 
 @dataclass(frozen=True)
