@@ -53,6 +53,12 @@ options:
     description: The least memory, in MiB.
     type: int
     default: 0
+  memory_of_roles:
+    description:
+      - What roles need beside O(memory), in MiB, by the names of the roles.
+      - Where the host has less, the error names the variables of the role by which one does without it, or tries it anyway.
+    type: dict
+    default: {}
   disk:
     description: The least free space below C(/var), in MiB.
     type: int
@@ -120,12 +126,15 @@ def main() -> None:
             "ports": {"type": "list", "elements": "int", "default": []},
             "services": {"type": "list", "elements": "str", "default": []},
             "now": {"type": "float"},
+            "memory_of_roles": {"type": "dict", "default": {}},
             **{name: {"type": "int", "default": default} for name, default in numbers.items()},
         },
         supports_check_mode=True,
     )
     clock = time.time()
-    given = {name: module.params[name] for name in ("hostname", "releases", "ports", "services", *numbers)}
+    given = {
+        name: module.params[name] for name in ("hostname", "releases", "ports", "services", "memory_of_roles", *numbers)
+    }
     wanted = Wanted(now=clock if module.params["now"] is None else module.params["now"], **given)
     host = read_host(
         wanted,

@@ -28,6 +28,7 @@ class Wanted:
     disk: int
     clock_skew: int
     now: float
+    memory_of_roles: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -60,8 +61,7 @@ def judge(host: Host, wanted: Wanted) -> Findings:
         findings.errors.append(f"release: {release} is not among {known} (preflight_releases)")
     if host.init != "systemd":
         findings.errors.append(f"init: the host runs {host.init}, systemd is needed")
-    if host.memory < wanted.memory:
-        findings.errors.append(f"memory: {host.memory} MiB, at least {wanted.memory} MiB are needed (preflight_memory)")
+    findings.errors += memory_errors(host.memory, wanted)
     if host.disk < wanted.disk:
         findings.errors.append(
             f"disk: {host.disk} MiB free below /var, at least {wanted.disk} MiB are needed (preflight_disk)"
@@ -76,6 +76,21 @@ def judge(host: Host, wanted: Wanted) -> Findings:
         judge_listener(port, host.listeners.get(port, ()), wanted.services, findings)
     judge_resolution(host, wanted.hostname, findings)
     return findings
+
+
+def memory_errors(memory: int, wanted: Wanted) -> list[str]:
+    """What is too little, and what the operator may choose: more memory, or less to run."""
+    if memory < wanted.memory:
+        return [f"memory: {memory} MiB, at least {wanted.memory} MiB are needed (preflight_memory)"]
+    needed = wanted.memory
+    for role, size in wanted.memory_of_roles.items():
+        needed += int(size)
+        if memory < needed:
+            return [
+                f"memory: {memory} MiB, at least {needed} MiB are needed, {size} of them for {role}"
+                f" ({role}_enabled: false does without it, {role}_memory: 0 tries it anyway)"
+            ]
+    return []
 
 
 def judge_listener(port: int, processes: Collection[str], services: Collection[str], findings: Findings) -> None:

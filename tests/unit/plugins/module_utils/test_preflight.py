@@ -115,6 +115,18 @@ def test_what_would_break_the_host_is_an_error(change: dict[str, Any], begins: s
     assert error.startswith(begins)
 
 
+def test_memory_that_a_role_lacks_is_an_error_with_the_choices() -> None:
+    wanted = dataclasses.replace(WANTED, memory_of_roles={"spamd": 200, "clamav": 1600})
+    (error,) = judge(HOST, wanted).errors
+    assert error.startswith("memory: 2000 MiB, at least 2280 MiB are needed, 1600 of them for clamav")
+    assert "clamav_enabled: false" in error
+    assert "clamav_memory: 0" in error
+
+
+def test_memory_that_is_enough_for_all_roles_is_no_error() -> None:
+    assert judge(HOST, dataclasses.replace(WANTED, memory_of_roles={"clamav": 1520})).errors == []
+
+
 @pytest.mark.parametrize(
     ("change", "begins"),
     [
