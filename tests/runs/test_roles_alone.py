@@ -129,12 +129,20 @@ def test_dovecot(bare: Host, tmp_path: Path) -> None:
 
 
 def test_spamassassin(bare: Host, tmp_path: Path) -> None:
-    variables = {"spamassassin_network_tests": False, "spamassassin_settings": "body OURS /our-rule/\nscore OURS 7"}
+    variables = {
+        "spamassassin_network_tests": False,
+        "spamassassin_settings": "body OURS /our-rule/\nscore OURS 7",
+        "spamassassin_update": True,
+    }
     run_alone(bare, "spamassassin", variables, tmp_path)
     message = "From: a@x.example\nSubject: x\n\nour-rule\n"
     said = bare.shell.run("spamc", "-l", "-R", "--socket", "/run/postoffice-spamd/spamd.sock", stdin=message).stdout
     assert float(said.split("/")[0]) >= 7
     assert "OURS" in said
+    # There are no rules to be had here; the key that they must be signed with is there, though.
+    bare.shell.run("systemctl", "start", "spamassassin-maintenance.service", check=False)
+    keys = bare.shell.output("gpg", "--homedir", "/var/lib/spamassassin/sa-update-keys", "--list-keys", "--with-colons")
+    assert "updates.spamassassin.org" in keys
     play(bare, {**variables, "spamassassin_enabled": False}, playbook=str(tmp_path / "play.yml")).demand()
     assert bare.shell.run("systemctl", "is-active", "spamd.service", check=False).stdout.strip() == "inactive"
     assert bare.shell.run("systemctl", "is-enabled", "spamd.service", check=False).stdout.strip() == "disabled"
