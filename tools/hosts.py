@@ -567,7 +567,7 @@ def down(scenario: str | None) -> None:
     """Removes the hosts and networks of a scenario, or of the whole checkout."""
     containers = podman("ps", "--all", "--quiet", *found(scenario)).split()
     if containers:
-        podman("rm", "--force", "--time", "0", "--volumes", *containers)
+        wait_for("podman to remove the hosts", 60, lambda: removed(scenario))
         say(f"removed {len(containers)} host{'s' if len(containers) > 1 else ''}")
     networks = podman("network", "ls", "--quiet", *found(scenario)).split()
     if networks:
@@ -575,6 +575,14 @@ def down(scenario: str | None) -> None:
     for folder in [HOSTS / scenario] if scenario else [path for path in HOSTS.glob("*") if path.is_dir()]:
         shutil.rmtree(folder, ignore_errors=True)
         (CHECKOUT / "build" / f"{folder.name}.json").unlink(missing_ok=True)
+
+
+def removed(scenario: str | None) -> bool:
+    """Whether no host is left; podman leaves those whose processes a busy machine did not end in time."""
+    containers = podman("ps", "--all", "--quiet", *found(scenario)).split()
+    if containers:
+        podman("rm", "--force", "--time", "0", "--volumes", *containers, check=False)
+    return not podman("ps", "--all", "--quiet", *found(scenario)).split()
 
 
 def remove_images() -> None:
