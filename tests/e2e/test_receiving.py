@@ -181,6 +181,19 @@ def test_nobody_makes_the_queue_run(outside: Outside) -> None:
         assert dialogue.command("ETRN relayed.example").refused
 
 
+def test_what_is_not_offered_is_not_written_down_each_time(outside: Outside, host: Shell) -> None:
+    before = host.output("journalctl", "--lines=0", "--show-cursor").rpartition("cursor: ")[2].strip()
+    with Dialogue(outside.endpoint) as dialogue:
+        dialogue.ehlo()
+        dialogue.command("QUIT")
+
+    def written() -> str:
+        text = host.output("journalctl", "--output=cat", f"--after-cursor={before}", "--identifier=postfix/smtpd")
+        return text if "disconnect from" in text else ""
+
+    assert "discarding EHLO keywords" not in wait_for(written, "the end of the session in the journal")
+
+
 def test_a_message_over_the_limit_is_refused_before_it_is_sent(outside: Outside) -> None:
     with Dialogue(outside.endpoint) as dialogue:
         dialogue.ehlo()

@@ -56,6 +56,9 @@ FEATURES: dict[str, Callable[[Deployment], bool]] = {
     "tag folders": _variable("dovecot_subaddress_folders"),
     "spam filter": lambda deployment: deployment.variables.get("spamassassin_enabled", True) is not False,
     "spam rule": lambda deployment: "POSTOFFICE_TEST" in deployment.variables.get("spamassassin_settings", ""),
+    "unproved smarthosts": lambda deployment: (
+        "sha512@moved.example" in deployment.variables.get("postfix_sender_smarthosts", {})
+    ),
     "states": _address("former@example.org"),
 }
 
