@@ -186,6 +186,34 @@ for sender in ("alice@example.org", "boss@example.org"):
     assert foreign.startswith("550 5.7.1")
 
 
+def test_clamav(bare: Host, tmp_path: Path) -> None:
+    run_alone(bare, "clamav", {"clamav_official_databases": False}, tmp_path)
+    bare.shell.run("/usr/local/lib/postoffice/clamav-config", "probe")
+    assert bare.shell.output("stat", "--format=%a %G", "/run/clamav-milter/milter.sock").strip() == "660 clamav-milter"
+
+
+def test_clamav_says_what_is_wrong_when_there_are_no_signatures_to_fetch(bare: Host, tmp_path: Path) -> None:
+    playbook = tmp_path / "play.yml"
+    playbook.write_text(PLAY.format(role="clamav"), encoding="utf-8")
+    unreachable = {"clamav_mirrors": ["http://127.0.0.1:1"], "clamav_first_update_seconds": 20}
+    refused = play(bare, unreachable, playbook=str(playbook))
+    assert refused.status != 0
+    assert "ClamAV has no database main, daily, and freshclam could not fetch it." in refused.output
+    assert "clamav_mirrors for one of your own" in refused.output
+    assert bare.shell.run("systemctl", "is-active", "clamav-daemon.service", check=False).stdout.strip() != "active"
+    # Without ClamAV, nothing of it is left to run; and with a change of mind, it is back.
+    play(bare, {**unreachable, "clamav_enabled": False}, playbook=str(playbook)).demand()
+    play(bare, {**unreachable, "clamav_enabled": False}, playbook=str(playbook)).demand_unchanged()
+    play(bare, {"clamav_official_databases": False}, playbook=str(playbook)).demand()
+    bare.shell.run("/usr/local/lib/postoffice/clamav-config", "probe")
+    play(bare, {"clamav_enabled": False}, playbook=str(playbook)).demand()
+    states = bare.shell.run(
+        "systemctl", "is-enabled", "clamav-daemon", "clamav-milter", "clamav-freshclam", check=False
+    )
+    assert set(states.stdout.split()) == {"disabled"}
+    assert bare.shell.run("pgrep", "clam", check=False).stdout == ""
+
+
 def test_postfix(bare: Host, tmp_path: Path) -> None:
     bare.shell.run("mkdir", "/etc/own")
     bare.shell.run(

@@ -23,6 +23,7 @@ OFFLINE: dict[str, Any] = {"spamassassin_network_tests": False, "spamassassin_up
 BEFORE: dict[str, Any] = {
     **OFFLINE,
     "mail_hostname": "mail.example.org",
+    "clamav_official_databases": False,
     "mail_domains": [
         {
             "name": "example.org",
@@ -54,6 +55,7 @@ def after() -> dict[str, Any]:
     # Settings of the daemons.
     return changed | {
         "base_timezone": "Europe/Berlin",
+        "clamav_refuse_encrypted_archives": True,
         "base_certificate_names": ["imap.example.org"],
         "dovecot_quota_warnings": [70, 90],
         "dovecot_settings": {"mail_max_userip_connections": 44},
