@@ -445,10 +445,8 @@ def plan_all(keys: Sequence[Key], store: Store) -> list[Outcome]:
     return outcomes
 
 
-def record(outcome: Outcome) -> dict[str, str]:
-    """What is to be published for a key that is there."""
-    key, public = outcome.key, outcome.public
-    assert public is not None
+def record(key: Key, public: Public) -> dict[str, str]:
+    """What is to be published for a key."""
     return {
         "domain": key.domain,
         "selector": key.selector,

@@ -43,7 +43,7 @@ def run_module(module: AnsibleModule) -> None:
     before, after = lines(outcomes)
     module.exit_json(
         changed=any(outcome.actions for outcome in outcomes),
-        records=[record(outcome) for outcome in outcomes if outcome.public],
+        records=[record(outcome.key, outcome.public) for outcome in outcomes if outcome.public],
         made=[outcome.path for outcome in outcomes if "make" in outcome.actions],
         diff={"before": before, "after": after, "before_header": str(folder), "after_header": str(folder)},
     )
