@@ -58,6 +58,7 @@ EXPECTED = [
         r"spamd\.service: (Main process exited, code=killed, status=9|Failed with result 'signal')",
         DELIBERATE,
     ),
+    Expected("spamd", "info: prefork: sysread_with_timeout select error: Interrupted", "how a reload is logged"),
     Expected("postoffice-learning", "learning waits: .*No such file", DELIBERATE),
     Expected("systemd", r"(postoffice-learning\.service: Failed with|Failed to start postoffice-learning)", DELIBERATE),
     Expected(

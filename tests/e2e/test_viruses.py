@@ -118,7 +118,9 @@ def scanning(host: Shell) -> Iterator[Shell]:
     """A host whose scanner may be broken; it runs again at the end."""
     yield host
     host.run("systemctl", "kill", "--signal=CONT", SCANNER, check=False)
-    host.run("systemctl", "start", UPDATER, SCANNER, MILTER, check=False)
+    wanted = host.run("systemctl", "is-enabled", UPDATER, SCANNER, MILTER, check=False).stdout.split()
+    units = [unit for unit, state in zip((UPDATER, SCANNER, MILTER), wanted, strict=True) if state == "enabled"]
+    host.run("systemctl", "start", *units, check=False)
     assert host.output("systemctl", "is-active", SCANNER, MILTER).split() == ["active", "active"]
 
 

@@ -54,6 +54,7 @@ FEATURES: dict[str, Callable[[Deployment], bool]] = {
     "senders": _address("newsletter@example.org"),
     "short scans": _variable("clamav_timeout"),
     "sieve scripts": _address("filer@example.org"),
+    "short spam scans": _variable("milter_spam_timeout"),
     "signature mirror": _variable("clamav_custom_databases"),
     "smarthost": _variable("postfix_smarthost"),
     "tag folders": _variable("dovecot_subaddress_folders"),
