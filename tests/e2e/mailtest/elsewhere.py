@@ -56,8 +56,15 @@ class Elsewhere:
 
     def arrivals(self, message: EmailMessage | str) -> list[Arrival]:
         identity = message if isinstance(message, str) else str(message["Message-ID"])
+        # What is in "tmp" has not arrived yet, and is elsewhere in a moment.
         found = self.shell.run(
-            "grep", "--recursive", "--files-with-matches", "--fixed-strings", identity, self.maildir, check=False
+            "grep",
+            "--recursive",
+            "--files-with-matches",
+            "--fixed-strings",
+            identity,
+            f"{self.maildir}/new",
+            check=False,
         )
         copies = [self.shell.output("cat", path) for path in found.stdout.split()]
         arrivals = [Arrival(email.message_from_string(copy, policy=email.policy.default)) for copy in copies]
