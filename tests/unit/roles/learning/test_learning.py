@@ -13,6 +13,7 @@ import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 
@@ -33,14 +34,14 @@ learning = load()
 
 
 @pytest.fixture
-def settings(tmp_path: Path) -> object:
+def settings(tmp_path: Path) -> Any:
     for folder in ("tmp", "new"):
         (tmp_path / "spool" / folder).mkdir(parents=True)
     return learning.Settings(tmp_path / "spool", tmp_path / "counters.json", str(tmp_path / "spamd.sock"), 5.0, 1000)
 
 
-def drop(settings: object, name: str, content: bytes, when: int) -> None:
-    path = settings.spool / "new" / name  # type: ignore[attr-defined]
+def drop(settings: Any, name: str, content: bytes, when: int) -> None:
+    path = settings.spool / "new" / name
     path.write_bytes(content)
     os.utime(path, (when, when))
 
@@ -51,7 +52,7 @@ KNOWN = b"SPAMD/1.1 0 EX_OK\r\nContent-length: 2\r\n\r\n\r\n"
 
 
 @pytest.fixture
-def spamd(settings: object) -> Iterator[Spamd]:
+def spamd(settings: Any) -> Iterator[Spamd]:
     """Answers each question with the next of the given answers."""
     threads = []
 
@@ -65,7 +66,7 @@ def spamd(settings: object) -> Iterator[Spamd]:
     def start(*answers: bytes) -> list[bytes]:
         asked: list[bytes] = []
         listener = socket.socket(socket.AF_UNIX)
-        listener.bind(settings.spamd)  # type: ignore[attr-defined]
+        listener.bind(settings.spamd)
         listener.listen()
         threads.append(threading.Thread(target=serve, args=(listener, answers, asked)))
         threads[-1].start()
@@ -76,7 +77,7 @@ def spamd(settings: object) -> Iterator[Spamd]:
         thread.join()
 
 
-def test_messages_are_taught_in_the_order_of_their_arrival(settings: object, spamd: Spamd) -> None:
+def test_messages_are_taught_in_the_order_of_their_arrival(settings: Any, spamd: Spamd) -> None:
     asked = spamd(SET, SET, KNOWN)
     drop(settings, "c", b"ham bob@example.org\nSubject: last\n\n", 3)
     drop(settings, "a", b"spam Bob@Example.org\nSubject: second\n\n", 2)
@@ -89,49 +90,49 @@ def test_messages_are_taught_in_the_order_of_their_arrival(settings: object, spa
     ]
     assert b"Message-class: ham\r\nSet: local\r\nContent-length: 16\r\n" in asked[0]
     assert b"Message-class: spam\r\n" in asked[1]
-    assert json.loads(settings.counters.read_text()) == {  # type: ignore[attr-defined]
+    assert json.loads(settings.counters.read_text()) == {
         "*": {"ham": 1, "known": 1, "spam": 1},
         "alice@example.org": {"ham": 1, "known": 0, "spam": 0},
         "bob@example.org": {"ham": 0, "known": 1, "spam": 1},
     }
-    assert learning.waiting(settings.spool) == []  # type: ignore[attr-defined]
+    assert learning.waiting(settings.spool) == []
 
 
 @pytest.mark.parametrize("answer", [b"", b"SPAMD/1.1 69 EX_UNAVAILABLE\r\n\r\n", b"HTTP/1.0 200 OK\r\n\r\n"])
-def test_what_cannot_be_taught_now_stays(settings: object, spamd: Spamd, answer: bytes) -> None:
+def test_what_cannot_be_taught_now_stays(settings: Any, spamd: Spamd, answer: bytes) -> None:
     spamd(SET, answer)
     for name in "ab":
         drop(settings, name, b"spam bob@example.org\nSubject: x\n\n", ord(name))
     assert learning.learn(settings) == 1
-    assert [path.name for path in learning.waiting(settings.spool)] == ["b"]  # type: ignore[attr-defined]
-    assert json.loads(settings.counters.read_text())["*"]["spam"] == 1  # type: ignore[attr-defined]
+    assert [path.name for path in learning.waiting(settings.spool)] == ["b"]
+    assert json.loads(settings.counters.read_text())["*"]["spam"] == 1
 
 
-def test_nobody_there(settings: object) -> None:
+def test_nobody_there(settings: Any) -> None:
     drop(settings, "a", b"spam bob@example.org\nSubject: x\n\n", 1)
     assert learning.learn(settings) == 1
-    assert len(learning.waiting(settings.spool)) == 1  # type: ignore[attr-defined]
-    assert not settings.counters.exists()  # type: ignore[attr-defined]
+    assert len(learning.waiting(settings.spool)) == 1
+    assert not settings.counters.exists()
 
 
 @pytest.mark.parametrize(
     "content", [b"", b"spam\nx", b"eggs bob@example.org\nx", b"spam bob@example.org", b"spam a b\nx", b"\xff\n"]
 )
-def test_what_is_no_drop_holds_nobody_up(settings: object, content: bytes, capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_is_no_drop_holds_nobody_up(settings: Any, content: bytes, capsys: pytest.CaptureFixture[str]) -> None:
     drop(settings, "a", content, 1)
     assert learning.learn(settings) == 0
-    assert learning.waiting(settings.spool) == []  # type: ignore[attr-defined]
+    assert learning.waiting(settings.spool) == []
     assert "not a message" in capsys.readouterr().err
 
 
-def test_what_is_too_large_is_left_out(settings: object) -> None:
+def test_what_is_too_large_is_left_out(settings: Any) -> None:
     drop(settings, "a", b"spam bob@example.org\n" + b"x" * 1001, 1)
     assert learning.learn(settings) == 0
-    assert learning.waiting(settings.spool) == []  # type: ignore[attr-defined]
+    assert learning.waiting(settings.spool) == []
 
 
-def test_unfinished_drops_are_removed_after_a_while(settings: object) -> None:
-    old, new = (settings.spool / "tmp" / name for name in ("old", "new"))  # type: ignore[attr-defined]
+def test_unfinished_drops_are_removed_after_a_while(settings: Any) -> None:
+    old, new = (settings.spool / "tmp" / name for name in ("old", "new"))
     for path in (old, new):
         path.write_bytes(b"")
     os.utime(old, (1, 1))
@@ -139,12 +140,12 @@ def test_unfinished_drops_are_removed_after_a_while(settings: object) -> None:
     assert [old.exists(), new.exists()] == [False, True]
 
 
-def test_damaged_counters_begin_anew(settings: object, spamd: Spamd) -> None:
+def test_damaged_counters_begin_anew(settings: Any, spamd: Spamd) -> None:
     spamd(SET)
-    settings.counters.write_text("{")  # type: ignore[attr-defined]
+    settings.counters.write_text("{")
     drop(settings, "a", b"spam bob@example.org\nx", 1)
     assert learning.learn(settings) == 0
-    assert json.loads(settings.counters.read_text())["*"]["spam"] == 1  # type: ignore[attr-defined]
+    assert json.loads(settings.counters.read_text())["*"]["spam"] == 1
 
 
 def test_a_drop_is_what_the_learner_reads(tmp_path: Path) -> None:
