@@ -359,6 +359,8 @@ for name in hostname hosts resolv.conf; do
 done
 rm -r /usr/local/share/first-boot
 """
+# At the next boot it does so again, over what the host has by then.
+OWN_FILES_AGAIN = "umount /etc/hostname /etc/hosts /etc/resolv.conf"
 
 
 def is_running(container: str) -> bool:
@@ -388,11 +390,7 @@ def boot(scenario: str, host: Host) -> None:
     known = "" if host.published else resolved(archive_names())
     podman("cp", "-", f"{name}:/", stdin=seed(host.name, key, ensure_key(HOSTS / "id_ed25519"), known))
     podman("start", name)
-
-    def booted() -> bool:
-        return podman("exec", name, "systemctl", "is-system-running", check=False).strip() in {"running", "degraded"}
-
-    wait_for(f"{name} to boot", 120, booted)
+    wait_for(f"{name} to boot", 120, partial(has_booted, name))
     (folder / f"{host.name}.resolv.conf").write_text(podman("exec", name, "cat", "/etc/resolv.conf"), encoding="utf-8")
     podman("exec", name, "sh", "-c", OWN_FILES)
     failed = podman("exec", name, "systemctl", "list-units", "--failed", "--plain", "--no-legend", check=False)
@@ -402,6 +400,11 @@ def boot(scenario: str, host: Host) -> None:
         fail(f"{name} booted, but these units failed:\n{failed}{hint}")
     (folder / f"{host.name}.booted").touch()
     say(f"{host.name}.{scenario} booted: {host.suite}")
+
+
+def has_booted(container: str) -> bool:
+    state = podman("exec", container, "systemctl", "is-system-running", check=False).strip()
+    return state in {"running", "degraded"}
 
 
 def look_up(scenario: str, host: Host) -> Running:
@@ -563,6 +566,19 @@ def up(scenario: str, suite: str, *, publish: bool) -> None:
     describe(scenario, running)
 
 
+def reboot(scenario: str, suite: str, *, publish: bool) -> None:
+    """Shuts the mail host down and starts it again; its address may be another one afterwards."""
+    hosts = planned(suite, publish)
+    name = container_name(scenario, hosts[0].name)
+    podman("stop", "--time", "90", name)
+    podman("start", name)
+    podman("exec", name, "sh", "-c", OWN_FILES_AGAIN)
+    wait_for(f"{name} to boot", 120, partial(has_booted, name))
+    running = [look_up(scenario, host) for host in hosts]
+    wait_for(f"SSH on {alias(scenario, hosts[0])}", 30, partial(reachable, running[0].address))
+    describe(scenario, running)
+
+
 def down(scenario: str | None) -> None:
     """Removes the hosts and networks of a scenario, or of the whole checkout."""
     containers = podman("ps", "--all", "--quiet", *found(scenario)).split()
@@ -594,16 +610,21 @@ def remove_images() -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description="Boot and remove the throw-away hosts of the tests and of the demo.")
     commands = parser.add_subparsers(dest="command", required=True)
-    starting = commands.add_parser("up", help="boot the hosts of a scenario, or keep those that run")
-    starting.add_argument("scenario")
-    starting.add_argument("--suite", default="trixie", choices=["bookworm", "trixie"])
-    starting.add_argument("--publish", action="store_true", help="one mail server, its ports published on loopback")
+    for command, act, what in (
+        ("up", up, "boot the hosts of a scenario, or keep those that run"),
+        ("reboot", reboot, "shut the mail host of a scenario down and start it again"),
+    ):
+        starting = commands.add_parser(command, help=what)
+        starting.add_argument("scenario")
+        starting.add_argument("--suite", default="trixie", choices=["bookworm", "trixie"])
+        starting.add_argument("--publish", action="store_true", help="one mail server, its ports published on loopback")
+        starting.set_defaults(act=act)
     stopping = commands.add_parser("down", help="remove the hosts of a scenario")
     stopping.add_argument("scenario", nargs="?", help="all scenarios of this checkout when left out")
     stopping.add_argument("--images", action="store_true", help="remove the base images, too")
     arguments = parser.parse_args()
-    if arguments.command == "up":
-        up(arguments.scenario, arguments.suite, publish=arguments.publish)
+    if "act" in arguments:
+        arguments.act(arguments.scenario, arguments.suite, publish=arguments.publish)
         return
     down(arguments.scenario)
     if arguments.images:

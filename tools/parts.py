@@ -38,6 +38,8 @@ SCENARIOS = ("debian12", "full", "default")
 SUDO_TRIAL = ("podman", "--version")  # of what hosts need root for; harmless
 SUDO_INTERVAL = 120.0  # seconds
 SUITES = ("bookworm", "trixie")
+# Markers of tests/host: these take long, and `make test` runs them on the other release only.
+ELSEWHERE_ENOUGH = {"bookworm": "debian13_is_enough", "trixie": "debian12_is_enough"}
 HOUSEKEEPING = {"clean up", "forget", "remove"}  # steps that need no announcement
 MOLECULE_STEP = re.compile(r"\[\w+ > (?P<step>(?!discovery|destroy)\w+)\] Executing")
 
@@ -126,8 +128,8 @@ def runs(suite: str) -> Part:
     return Part(f"runs:{suite}", steps, f"make test-runs ARGS=\"-m '{some}' -k {suite}\"", hosts=True)
 
 
-def scenario(name: str) -> Part:
-    """One scenario, from nothing to nothing.
+def scenario(name: str, *, brief: bool = False) -> Part:
+    """One scenario, from nothing to nothing; `brief` leaves out what is enough on the other release.
 
     Its hosts are booted and removed here rather than by Molecule: what Ansible runs has no terminal on which sudo could
     ask for a password. Molecule then finds them there, once it has forgotten those of before.
@@ -143,7 +145,8 @@ def scenario(name: str) -> Part:
         Step("e2e", pytest("tests/e2e"), described),
     ]
     if name != "default":  # which has the daemons of another one, with less set
-        steps.append(Step("host", pytest("tests/host"), described))
+        some = ("-m", f"not {ELSEWHERE_ENOUGH[debian_release(name)]}") if brief else ()
+        steps.append(Step("host", pytest("tests/host", *some), described))
     return Part(
         f"scenario:{name}",
         [*steps, Step("remove", remove), Step("forget", forget)],
@@ -161,10 +164,10 @@ def debian_release(name: str) -> str:
 
 def chosen(names: Iterable[str]) -> list[Part]:
     """The parts of these names; a group's name stands for all of it. A long one first, then what answers quickly."""
-    scenarios = [scenario(name) for name in SCENARIOS]
-    everything = [scenarios[0], *lint(), unit(), *scenarios[1:], *map(runs, SUITES)]
     parts: list[Part] = []
     for name in names:
+        scenarios = [scenario(each, brief=name == "all") for each in SCENARIOS]
+        everything = [scenarios[0], *lint(), unit(), *scenarios[1:], *map(runs, SUITES)]
         found = [part for part in everything if name == "all" or part.name == name or part.name.split(":")[0] == name]
         if not found:
             sys.exit(f"parts: there is no {name}; there are {', '.join(part.name for part in everything)}")

@@ -20,6 +20,7 @@ import yaml
 from mailtest.deployment import REPOSITORY, Shell
 
 ROLE_PREFIX = "postoffice.mail."
+CHOSEN = "chosen"
 
 
 @dataclass(frozen=True)
@@ -121,11 +122,13 @@ class Player:
         site = yaml.safe_load((REPOSITORY / "playbooks" / "site.yml").read_text())
         for play in site:
             for role in play["roles"]:
-                if role["role"].removeprefix(ROLE_PREFIX) not in names:
-                    role["when"] = False
+                if role["role"].removeprefix(ROLE_PREFIX) in names:
+                    role["tags"] = [CHOSEN]
+                else:
+                    role["when"] = False  # for what is always run; the rest is not even looked at
         extra = self.folder / "extra.json"
         extra.write_text(json.dumps(variables))
-        return self.play(site, f"--extra-vars=@{extra}", *arguments)
+        return self.play(site, f"--extra-vars=@{extra}", f"--tags={CHOSEN}", *arguments)
 
     def start(self, tasks: Sequence[Mapping[str, Any]], *arguments: str) -> subprocess.Popen[str]:
         """Begin a play of the given tasks."""

@@ -227,6 +227,7 @@ def quiet(host: Shell) -> Iterator[None]:
 COMPLAINTS = ("locked", "throttl", "fatal", "panic", "malformed", "disk i/o")
 
 
+@pytest.mark.debian12_is_enough
 def test_a_run_killed_at_any_moment_leaves_the_old_state_or_the_new(
     modules: Mapping[str, str], host: Shell, target: Target, quiet: None, record_property: Callable[[str, object], None]
 ) -> None:
@@ -238,6 +239,7 @@ def test_a_run_killed_at_any_moment_leaves_the_old_state_or_the_new(
     assert sum(done["outcome"][state] for state in ("old", "new")) == KILLS
 
 
+@pytest.mark.debian12_is_enough
 def test_a_publisher_killed_at_any_moment_is_brought_to_an_end_by_itself(
     modules: Mapping[str, str], host: Shell, quiet: None, record_property: Callable[[str, object], None]
 ) -> None:
@@ -257,6 +259,7 @@ def test_a_hot_journal_is_healed_by_whoever_asks_first(modules: Mapping[str, str
     assert done == {"left": True, "healed": True, "same": True}
 
 
+@pytest.mark.debian12_is_enough
 def test_two_runs_at_once_both_end_well(modules: Mapping[str, str], host: Shell, quiet: None) -> None:
     done = on_host(host, "race", modules=modules, races=RACES)
     assert sum(done["outcome"].values()) == RACES

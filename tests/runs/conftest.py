@@ -59,6 +59,6 @@ def suite(request: pytest.FixtureRequest) -> str:
 def deployed(suite: str) -> Iterator[Deployed]:
     """A bare host that became a mail server; the tests of one release share it."""
     with booted("site", suite) as host:
-        check = play(host, BEFORE, "--check", "--diff")
-        first = play(host, BEFORE, "--diff").demand()
+        check = play(host, BEFORE, "--check", "--diff", "-vvv")
+        first = play(host, BEFORE, "--diff", "-vvv").demand()
         yield Deployed(host, check, first, fingerprint(host))

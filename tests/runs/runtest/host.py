@@ -49,6 +49,10 @@ class Host:
         """What a Python program prints when it runs on the host."""
         return self.shell.run("python3", "-", *arguments, stdin=program).stdout
 
+    def reboot(self) -> None:
+        """Shut it down and start it again."""
+        _hosts("reboot", self.scenario, f"--suite={self.suite}", "--publish")
+
     def journal(self, *options: str) -> list[str]:
         """Lines of its journal, each beginning with the seconds since the epoch."""
         return self.shell.output("journalctl", "--quiet", "--no-pager", "--output=short-unix", *options).splitlines()

@@ -9,6 +9,8 @@ import copy
 from typing import Any
 
 ALICE = ("alice@example.org", "Drink me, please")
+# As awkward as they may be where Jinja reads them.
+SMARTHOST_PASSWORD = "back\\slash \"quotes' 100% $HOME über"
 CAROL = ("carol@example.org", "by post only")
 
 SCRIPT = """
@@ -24,6 +26,9 @@ BEFORE: dict[str, Any] = {
     **OFFLINE,
     "mail_hostname": "mail.example.org",
     "clamav_official_databases": False,
+    "postfix_sender_smarthosts": {
+        "example.org": {"host": "127.0.0.1", "port": 2587, "username": "us", "password": SMARTHOST_PASSWORD}
+    },
     "mail_domains": [
         {
             "name": "example.org",
