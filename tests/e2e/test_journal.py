@@ -49,6 +49,12 @@ EXPECTED = [
         r"unbound\.service: (Main process exited, code=killed, status=9/KILL|Failed with .*'signal')",
         DELIBERATE,
     ),
+    Expected(
+        "systemd",
+        r"open(dkim|dmarc)\.service: (Main process exited, code=killed, status=9/KILL|Failed with .*'signal')",
+        DELIBERATE,
+    ),
+    Expected("opendmarc", "multi-valued From field detected", DELIBERATE),
     Expected("postfix/.*smtpd", "SASL (PLAIN|LOGIN) authentication failed", DELIBERATE),
     Expected("postfix/.*smtpd", "non-SMTP command from", DELIBERATE),
     Expected("postfix/.*smtpd", "connect to Milter service .*: (Connection refused|No such file)", DELIBERATE),

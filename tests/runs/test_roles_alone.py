@@ -214,6 +214,50 @@ def test_clamav_says_what_is_wrong_when_there_are_no_signatures_to_fetch(bare: H
     assert bare.shell.run("pgrep", "clam", check=False).stdout == ""
 
 
+def test_opendkim(bare: Host, tmp_path: Path) -> None:
+    """With both algorithms at first; then with a new key, and without Ed25519."""
+    both = [{"selector": "one"}, {"selector": "two", "algorithm": "ed25519"}]
+    run_alone(bare, "opendkim", {"opendkim_domains": ["example.org"], "opendkim_selectors": both}, tmp_path)
+    program = "/usr/local/lib/postoffice/opendkim-config"
+    bare.shell.run(program, "probe")
+    units = ("opendkim.service", "opendkim-ed25519.service")
+    assert bare.shell.output("systemctl", "is-active", *units).split() == ["active", "active"]
+    assert bare.shell.output("stat", "--format=%a %G", "/run/opendkim/milter.sock").strip() == "770 opendkim"
+    key = "/etc/postoffice/dkim/example.org/one.private"
+    before = bare.shell.output("sha256sum", key)
+
+    later = [{"selector": "one"}, {"selector": "three", "state": "published"}, {"selector": "two", "state": "retired"}]
+    variables = {"opendkim_domains": ["example.org"], "opendkim_selectors": later}
+    play(bare, variables, "--check", "--diff", playbook=str(tmp_path / "play.yml")).demand()
+    play(bare, variables, playbook=str(tmp_path / "play.yml")).demand()
+    play(bare, variables, playbook=str(tmp_path / "play.yml")).demand_unchanged()
+    assert bare.shell.output("sha256sum", key) == before
+    assert bare.shell.output("ls", "/etc/postoffice/dkim/example.org").split() == [
+        "one.json", "one.private", "three.json", "three.private", "two.json",
+    ]  # fmt: skip
+    bare.shell.run(program, "probe")
+    states = bare.shell.run("systemctl", "is-active", *units, check=False).stdout.split()
+    assert states == ["active", "inactive"]
+
+    play(bare, {**variables, "opendkim_enabled": False}, playbook=str(tmp_path / "play.yml")).demand()
+    play(bare, {**variables, "opendkim_enabled": False}, playbook=str(tmp_path / "play.yml")).demand_unchanged()
+    assert bare.shell.run("systemctl", "is-active", *units, check=False).stdout.split() == ["inactive", "inactive"]
+    assert bare.shell.output("sha256sum", key) == before
+
+
+def test_opendmarc(bare: Host, tmp_path: Path) -> None:
+    run_alone(bare, "opendmarc", {"opendmarc_trusted_hosts": ["192.0.2.0/24"]}, tmp_path)
+    bare.shell.run("/usr/local/lib/postoffice/opendmarc-config", "probe")
+    assert bare.shell.output("stat", "--format=%a %G", "/run/opendmarc/milter.sock").strip() == "770 opendmarc"
+    believing = {"opendmarc_settings": {"SPFIgnoreResults": False}}
+    refused = play(bare, believing, playbook=str(tmp_path / "play.yml"))
+    assert refused.status != 0
+    assert "SPF results that a stranger writes would be believed" in refused.output
+    play(bare, {"opendmarc_enabled": False}, playbook=str(tmp_path / "play.yml")).demand()
+    play(bare, {"opendmarc_enabled": False}, playbook=str(tmp_path / "play.yml")).demand_unchanged()
+    assert bare.shell.run("systemctl", "is-active", "opendmarc.service", check=False).stdout.strip() == "inactive"
+
+
 def test_postfix(bare: Host, tmp_path: Path) -> None:
     bare.shell.run("mkdir", "/etc/own")
     bare.shell.run(

@@ -120,18 +120,21 @@ class Internet:
         which: int = 0,
         target: str | None = None,
         tls: bool = True,
+        data: bytes | None = None,
     ) -> Conversation:
         """Deliver from a party's address, step by step; by default to the host under test, signed if the party does.
 
-        `which` picks an address of a pool, `target` another server's. Nothing is demanded: see the conversation.
+        `which` picks an address of a pool, `target` another server's, `data` is the message byte
+        for byte. Nothing is demanded: see the conversation.
         """
         party = self.parties[domain]
         recipients = [to] if isinstance(to, str) else list(to)
         sender = f"somebody@{domain}"
         message = message or compose(to=", ".join(recipients), sender=sender)
-        data = message.as_bytes()
-        if party.dkim if sign is None else sign:
-            data = self.signed(data, domain)
+        if data is None:
+            data = message.as_bytes()
+            if party.dkim if sign is None else sign:
+                data = self.signed(data, domain)
         asked = {
             "source": (party.addresses if version == 4 else party.addresses6)[which],
             "target": target or self.deployment.address(version),

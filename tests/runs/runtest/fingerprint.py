@@ -30,6 +30,7 @@ EXCLUDED = {
 # resolver of the test's network has its own address), though not who may read them.
 WITHOUT_CONTENT = (
     "/etc/aliases.db",
+    "/etc/postoffice/dkim/",
     "/etc/postoffice/tls/",
     "/etc/unbound/unbound.conf",
     "/var/lib/dovecot/sieve/",
@@ -55,6 +56,8 @@ ROOTS = (
 )
 UNITS = (
     "dovecot.service",
+    "opendkim.service",
+    "opendmarc.service",
     "postfix.service",
     "postoffice-learning.path",
     "postoffice-lookup.service",

@@ -66,6 +66,8 @@ def after() -> dict[str, Any]:
         "dovecot_settings": {"mail_max_userip_connections": 44},
         "dovecot_sieve_site": [SCRIPT],
         "milter_check_names": False,
+        "opendkim_selectors": [{"selector": "mail"}, {"selector": "edwards", "algorithm": "ed25519"}],
+        "opendmarc_reject": False,
         "postfix_message_size_limit": "40M",
         "postfix_root_mail_to": "alice@example.org",
         "postfix_settings": {"smtpd_client_connection_count_limit": 40},
