@@ -56,6 +56,7 @@ PAIRS = re.compile(r"check_\w+_access$|check_policy_service$")
 WEAKER = {
     "yes": ("no",),
     "no": ("yes",),
+    "dane": ("may",),
     "encrypt": ("may",),
     "may": ("none",),
     "high": ("medium",),
@@ -67,6 +68,7 @@ WEAKER = {
 # Which tests notice: those whose name matches come first, then the rest of the files; the first line whose expression
 # matches the mutant counts.
 TOPICS = (
+    (r"^smtp_tls_(security|policy)", "contradicts|not_kept|overridden", ("outgoing",)),
     (r"^smtp_", "passed_on", ("relay", "smarthost")),
     (r"smarthost", "smarthost", ("smarthost",)),
     (r"milter_default", "milter_is_down", ("milter",)),

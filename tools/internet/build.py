@@ -312,7 +312,7 @@ def configure_web(lan: Lan) -> None:
 # Together.
 
 
-def facts(lan: Lan, anchor: str) -> dict[str, Any]:
+def facts(lan: Lan, anchor: str, keys: Keys) -> dict[str, Any]:
     """What the server under test and the tests need to know."""
     nameserver = list(lan.both(NAMESERVER_NUMBER))
     return {
@@ -327,6 +327,7 @@ def facts(lan: Lan, anchor: str) -> dict[str, Any]:
                 "addresses": [str(lan.address(number)) for number in numbers(party)],
                 "addresses6": [str(lan.address6(number)) for number in numbers(party)],
                 "dkim": party.dkim,
+                "public_digest": keys.tlsa[party.mx],
             }
             for party in PARTIES
         },
@@ -345,13 +346,14 @@ def main() -> None:
     given = json.load(sys.stdin)
     lan = read_lan(given)
     add_addresses(lan)
-    anchor = configure_dns(lan, make_keys())
+    keys = make_keys()
+    anchor = configure_dns(lan, keys)
     configure_judges()
     configure_web(lan)
     configure_mail(lan, a_labels(given["relayed_domains"]))
     run("systemctl", "start", *JUDGES)
     run("systemctl", "restart", *UNITS)
-    json.dump(facts(lan, anchor), sys.stdout)
+    json.dump(facts(lan, anchor, keys), sys.stdout)
 
 
 if __name__ == "__main__":

@@ -53,6 +53,7 @@ class Party:
     addresses: Sequence[str]
     addresses6: Sequence[str]
     dkim: bool
+    public_digest: str  # of the key in its certificate, as TLSA 3 1 1 has it
 
 
 @dataclass(frozen=True)

@@ -202,6 +202,7 @@ SMARTHOSTS: dict[str, Any] = {
     "postfix_sender_smarthosts": {
         "example.net": {"host": "out.example", "port": 465, "username": "net", "password": "p", "tls": "encrypt"},
         "alice@example.org": {"host": "open.example", "port": 25, "tls": "may"},
+        "direct.example": {},
     },
 }
 
@@ -220,6 +221,7 @@ def test_smarthosts_have_a_login_a_policy_and_a_route_each() -> None:
     ]
     assert rows("sender_smarthosts", **SMARTHOSTS) == [
         "alice@example.org smarthost:[open.example]:25",
+        "@direct.example smtp:",
         "@example.net smarthost-tls:[out.example]:465",
     ]
 
@@ -282,6 +284,21 @@ def test_aliases_come_before_expressions_and_the_catch_all_last() -> None:
     assert [re.split("[/:]", name)[-1] for name in parsed["virtual_alias_maps"].split(", ")] == [
         "aliases", "e", "catch_all", "role_addresses", "host_aliases",
     ]  # fmt: skip
+
+
+def test_dane_takes_a_resolver_that_validates() -> None:
+    assert settings(render(MAIN, **ALONE))["smtp_tls_security_level"] == "may"
+    validating = ALONE | {"postfix_wired_validating_resolver": True}
+    assert settings(render(MAIN, **validating))["smtp_tls_security_level"] == "dane"
+    assert settings(render(MAIN, **validating, postfix_dane=False))["smtp_tls_security_level"] == "may"
+
+
+def test_policies_of_the_operator_come_before_those_of_others() -> None:
+    parsed = settings(
+        render(MAIN, **ALONE, postfix_tls_policies={"a.example": "none"}, postfix_wired_tls_policy_maps=["static:x"])
+    )
+    assert parsed["smtp_tls_policy_maps"] == "texthash:/etc/postfix/tables/tls_policies, static:x"
+    assert "smtp_tls_policy_maps" not in settings(render(MAIN, **ALONE))
 
 
 def test_recipients_are_refused_before_policy_services_are_asked() -> None:
