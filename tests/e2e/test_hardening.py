@@ -17,13 +17,23 @@ POP3 = {110, 995}
 # Only for the host itself: the resolver.
 LOOPBACK = {("127.0.0.1", 53)}
 
-DAEMONS = ("postfix", "dovecot", "postoffice-milter", "spamd", "unbound")
+DAEMONS = (
+    "postfix",
+    "dovecot",
+    "postoffice-milter",
+    "postoffice-tls-policy",
+    "postfix-mta-sts-resolver",
+    "spamd",
+    "unbound",
+)
 # The exposure according to `systemd-analyze security` (0 to 10) that each must not exceed.
 EXPOSURE = {
     "postfix": 3.5,
     "dovecot": 3.5,
     "postoffice-milter": 1.5,
     "postoffice-publish": 2.0,
+    "postoffice-tls-policy": 2.0,
+    "postfix-mta-sts-resolver": 2.5,
     "spamd": 2.5,
     "unbound": 3.0,
 }

@@ -70,6 +70,14 @@ EXPECTED = [
     Expected(
         "postfix/submissions?/smtpd", "TLS library problem: .*(unsupported protocol|no shared cipher)", DELIBERATE
     ),
+    Expected("postfix/smtp", "(policy socketmap server|policy|policy table) (temporary|lookup) error", DELIBERATE),
+    Expected("postfix/smtp", "TLS policy lookup for sts-ok.example/.*: client TLS configuration problem", DELIBERATE),
+    Expected(
+        "systemd",
+        r"(postfix-mta-sts-resolver|postoffice-tls-policy|postsrsd)\.service: (Main process exited, code=killed, "
+        r"status=9/KILL|Failed with result 'signal')",
+        DELIBERATE,
+    ),
     Expected("postfix/(smtpd|cleanup)", "queue file size limit exceeded|mail_stream_cleanup: close error", DELIBERATE),
 ]
 
