@@ -14,8 +14,8 @@ pytestmark = pytest.mark.last
 MAIL = {25, 465, 587, 143, 993, 4190}
 SSH = {22}
 POP3 = {110, 995}
-# Only for the host itself: the resolver.
-LOOPBACK = {("127.0.0.1", 53)}
+# Only for the host itself: the resolver, postsrsd, and the way of forwarded mail through the queue.
+LOOPBACK = {("127.0.0.1", port) for port in (53, 10001, 10002, 10029)}
 
 DAEMONS = (
     "postfix",
@@ -23,6 +23,7 @@ DAEMONS = (
     "postoffice-milter",
     "postoffice-tls-policy",
     "postfix-mta-sts-resolver",
+    "postsrsd",
     "spamd",
     "unbound",
 )
@@ -34,6 +35,7 @@ EXPOSURE = {
     "postoffice-publish": 2.0,
     "postoffice-tls-policy": 2.0,
     "postfix-mta-sts-resolver": 2.5,
+    "postsrsd": 2.0,
     "spamd": 2.5,
     "unbound": 3.0,
 }

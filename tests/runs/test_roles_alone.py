@@ -186,6 +186,33 @@ for sender in ("alice@example.org", "boss@example.org"):
     assert foreign.startswith("550 5.7.1")
 
 
+def test_mta_sts(bare: Host, tmp_path: Path) -> None:
+    run_alone(bare, "mta_sts", {}, tmp_path)
+    bare.shell.run("/usr/local/lib/postoffice/postoffice-tls-policy", "probe")
+    play(bare, {"mta_sts_enabled": False}, playbook=str(tmp_path / "play.yml")).demand()
+    play(bare, {"mta_sts_enabled": False}, playbook=str(tmp_path / "play.yml")).demand_unchanged()
+    units = ("postfix-mta-sts-resolver.service", "postoffice-tls-policy.service", "postoffice-tls-policy.socket")
+    states = bare.shell.run("systemctl", "is-enabled", *units, check=False).stdout.split()
+    assert states == ["disabled"] * 3
+    assert bare.shell.run("systemctl", "is-active", *units, check=False).stdout.split() == ["inactive"] * 3
+
+
+def test_postsrsd(bare: Host, tmp_path: Path) -> None:
+    run_alone(bare, "postsrsd", {"postsrsd_domain": "mx.example.org"}, tmp_path)
+    probe = ("/usr/local/lib/postoffice/probe-postsrsd", "mx.example.org", "10001", "10002")
+    bare.shell.run(*probe)
+    secret = bare.shell.output("sha256sum", "/etc/postsrsd.secret")
+    # Another hash would be another sender; the secret stays what it is.
+    longer = {"postsrsd_domain": "mx.example.org", "postsrsd_hash_length": 12}
+    play(bare, longer, playbook=str(tmp_path / "play.yml")).demand()
+    bare.shell.run(*probe)
+    assert bare.shell.output("sha256sum", "/etc/postsrsd.secret") == secret
+    play(bare, {"postsrsd_enabled": False}, playbook=str(tmp_path / "play.yml")).demand()
+    play(bare, {"postsrsd_enabled": False}, playbook=str(tmp_path / "play.yml")).demand_unchanged()
+    assert bare.shell.run("systemctl", "is-enabled", "postsrsd.service", check=False).stdout.strip() == "disabled"
+    assert bare.shell.run("systemctl", "is-active", "postsrsd.service", check=False).stdout.strip() == "inactive"
+
+
 def test_clamav(bare: Host, tmp_path: Path) -> None:
     run_alone(bare, "clamav", {"clamav_official_databases": False}, tmp_path)
     bare.shell.run("/usr/local/lib/postoffice/clamav-config", "probe")

@@ -214,6 +214,7 @@ def own_zone(lan: Lan, domain: str) -> Zone:
         name = lan.server_name.removesuffix(f".{domain}")
         zone.add(name, "A", str(lan.server))
         zone.add(name, "AAAA", str(lan.server6))
+        zone.add(name, "TXT", quoted("v=spf1 a -all"))
     return zone
 
 

@@ -43,6 +43,7 @@ FEATURES: dict[str, Callable[[Deployment], bool]] = {
     "elsewhere": lambda deployment: bool(deployment.description.get("elsewhere")),
     "ed25519": _variable("opendkim_selectors"),
     "expressions": _domain("example.com"),
+    "forwards": _address("abroad@example.org"),
     "hashes": _variable("test_passwords"),
     "international domain": _domain("bücher.example"),
     "internet": lambda deployment: bool(deployment.description.get("internet")),

@@ -123,6 +123,45 @@ def test_senders_are_owners_and_those_granted_the_domain(ask: Ask) -> None:
     assert ask("senders", "any@example.org") == []
 
 
+SRS: dict[str, Any] = {
+    "postfix_srs_domain": "mail.example.org",
+    "postfix_srs_forward_maps": ["tcp:127.0.0.1:1"],
+    "postfix_srs_reverse_maps": ["tcp:127.0.0.1:2"],
+}
+SECOND_WAY = ["srs:[127.0.0.1]:10029"]
+
+
+@pytest.mark.parametrize(
+    ("key", "route"),
+    [
+        ("@partner.example", SECOND_WAY),
+        ("@Partner.Example", SECOND_WAY),
+        ("@relay.example", SECOND_WAY),
+        ("@example.org", []),
+        ("@example.net", []),
+        ("@mail.example.org", []),
+        ("@localhost", []),
+        # Tables that know the domain come first: an answer about the address would be one before theirs.
+        ("bob@partner.example", []),
+        ("<>", []),
+        ("", []),
+    ],
+)
+def test_mail_of_others_leaves_by_the_second_way(ask: Ask, key: str, route: list[str]) -> None:
+    assert ask("forwards", key, **SRS) == route
+
+
+def test_mail_of_users_who_may_send_as_others_leaves_as_it_is(ask: Ask, tmp_path: Path) -> None:
+    with closing(sqlite3.connect(tmp_path / "lookup.sqlite3")) as directory:
+        directory.execute("INSERT INTO postfix_sender VALUES ('boss@partner.example', 'alice@example.org')")
+        directory.execute("INSERT INTO postfix_sender VALUES ('@lists.example', 'alice@example.org')")
+        directory.commit()
+    assert ask("forwards", "boss@partner.example", **SRS) == ["DUNNO"]
+    assert ask("forwards", "@partner.example", **SRS) == SECOND_WAY
+    assert ask("forwards", "@lists.example", **SRS) == []
+    assert ask("forwards", "alice@example.org", **SRS) == []
+
+
 def test_relay_recipients_are_addresses_or_whole_domains(ask: Ask) -> None:
     assert ask("relay_recipients", "carol+x@relay.example") == ["carol@relay.example"]
     assert ask("relay_recipients", "dave@relay.example") == []
@@ -269,9 +308,53 @@ def test_every_parameter_is_set_once_whatever_is_asked_for() -> None:
     assert set(settings(render(MAIN, **ALONE))) < set(parsed)
 
 
+@pytest.mark.parametrize(
+    ("sender", "route"),
+    [
+        ("@partner.example", SECOND_WAY[0]),
+        ("@Example.org", None),
+        ("@sub.example.org", SECOND_WAY[0]),
+        ("bob@a.b", None),
+    ],
+)
+def test_without_a_directory_a_table_knows_whose_senders_are_ours(sender: str, route: str | None) -> None:
+    assert pcre("etc/postfix/tables/forwards.pcre.j2", sender, **SRS, postfix_virtual_domains=["example.org"]) == route
+
+
+@pytest.mark.parametrize(
+    ("recipient", "asked"),
+    [
+        ("SRS0=abcd=XY=partner.example=bob@mail.example.org", True),
+        ("srs1=abcd=partner.example==abcd=XY=x.example=bob@Mail.example.org", True),
+        ("SRS0=abcd=XY=partner.example=bob@mailxexample.org", False),
+        ("alice@mail.example.org", False),
+        ("SRS0@mail.example.org", False),
+    ],
+)
+def test_only_what_looks_like_a_sender_of_ours_is_asked_about(recipient: str, asked: bool) -> None:
+    assert (pcre("etc/postfix/tables/srs_recipients.pcre.j2", recipient, **SRS) is not None) is asked
+
+
+def test_forwards_are_rewritten_on_their_second_way_only() -> None:
+    parsed = settings(render(MAIN, **ALONE, **SRS, **SMARTHOSTS, postfix_directory="/d"))
+    assert "sender_canonical_maps" not in parsed
+    assert parsed["srs_sender_maps"] == "tcp:127.0.0.1:1, static:double-bounce@mail.example.org"
+    assert parsed["virtual_alias_maps"].startswith(
+        "pipemap:{pcre:/etc/postfix/tables/srs_recipients.pcre, tcp:127.0.0.1:2}, "
+    )
+    assert [name.rpartition("/")[2] for name in parsed["sender_dependent_default_transport_maps"].split(", ")] == [
+        "sender_smarthosts",
+        "lookup.sock:forwards",
+    ]
+    services = render("etc/postfix/master.cf.j2", **SRS)
+    assert "127.0.0.1:10029 inet" in services
+    assert "10029" not in render("etc/postfix/master.cf.j2")
+    assert "srs" not in render(MAIN, **ALONE, postfix_directory="/d")
+
+
 def test_every_map_that_postfix_asks_for_has_a_query() -> None:
     given: dict[str, Any] = {
-        "postfix_directory": "/d", "postfix_sasl_socket": "/s", "postfix_root_mail_to": "a@b.example"
+        "postfix_directory": "/d", "postfix_sasl_socket": "/s", "postfix_root_mail_to": "a@b.example", **SRS
     }  # fmt: skip
     asked = set(re.findall(r"socketmap:unix:[^:]+:(\w+)", render(MAIN, **ALONE, **given)))
     assert asked == set(json.loads(render("etc/postoffice/lookup.json.j2", **given))["queries"])
