@@ -120,6 +120,7 @@ class Running:
     address6: str
     ports: dict[str, str] = field(default_factory=dict)
     nameserver: str = ""
+    gateways: tuple[str, str] = ("", "")  # from which connections of this machine come
 
 
 def fail(message: str) -> NoReturn:
@@ -413,6 +414,7 @@ def look_up(scenario: str, host: Host) -> Running:
     facts = container["NetworkSettings"]
     network = next(iter(facts["Networks"].values()))
     running = Running(host, container["Id"], network["IPAddress"], network["GlobalIPv6Address"])
+    running.gateways = (network["Gateway"], network["IPv6Gateway"])
     running.nameserver = first_nameserver((HOSTS / scenario / f"{host.name}.resolv.conf").read_text(encoding="utf-8"))
     for port in PORTS:
         published = (facts.get("Ports") or {}).get(f"{PORTS[port]}/tcp")
@@ -486,6 +488,7 @@ def inventory(scenario: str, hosts: Sequence[Running], password: str) -> dict[st
     groups: dict[str, Any] = {}
     shared: dict[str, Any] = {"host_scenario": scenario}
     for running in hosts:
+        shared["controller"] = dict(zip(("address", "address6"), running.gateways, strict=True))
         config = CHECKOUT / "build" / "ssh_config"
         groups.setdefault(running.host.group, {"hosts": {}})["hosts"][running.host.name] = {
             "ansible_host": unique(scenario, running),

@@ -23,6 +23,7 @@ DAEMONS = (
     "postoffice-milter",
     "postoffice-tls-policy",
     "postfix-mta-sts-resolver",
+    "postgrey",
     "postsrsd",
     "spamd",
     "unbound",
@@ -31,6 +32,7 @@ DAEMONS = (
 EXPOSURE = {
     "postfix": 3.5,
     "dovecot": 3.5,
+    "postgrey": 1.5,
     "postoffice-milter": 1.5,
     "postoffice-publish": 2.0,
     "postoffice-tls-policy": 2.0,

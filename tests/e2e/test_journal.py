@@ -55,6 +55,15 @@ EXPECTED = [
         DELIBERATE,
     ),
     Expected("opendmarc", "multi-valued From field detected", DELIBERATE),
+    Expected("postfix/dnsblog", r"lookup error for DNS query \S+\.dns[bw]l\.example: .*try again", DELIBERATE),
+    Expected(
+        "systemd",
+        r"postgrey\.service: (Main process exited, code=killed, status=9|Failed with result 'signal')",
+        DELIBERATE,
+    ),
+    Expected(
+        "postfix/smtpd", "connect to /run/postgrey/postgrey.sock: No such file|problem talking to server", DELIBERATE
+    ),
     Expected("postfix/.*smtpd", "SASL (PLAIN|LOGIN) authentication failed", DELIBERATE),
     Expected("postfix/.*smtpd", "non-SMTP command from", DELIBERATE),
     Expected("postfix/.*smtpd", "connect to Milter service .*: (Connection refused|No such file)", DELIBERATE),

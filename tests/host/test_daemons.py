@@ -65,6 +65,12 @@ REFUSED = [
         (r"/etc/postfix/main\.cf, line \d+: ", r"/etc/postfix/nowhere\.pcre"),
     ),
     Fault(
+        "blocklist",
+        "postfix",
+        {"postfix_blocklists": ["dnsbl.sorbs.net*2"]},
+        (r"/etc/postfix/main\.cf, line \d+: ", r"dnsbl\.sorbs\.net was given up"),
+    ),
+    Fault(
         "certificate",
         "postfix",
         {"postfix_certificate": "/etc/postoffice/tls/nowhere.pem"},

@@ -44,13 +44,15 @@ SECONDS = 600
 SERVED = 10.0
 
 RESTRICTS = re.compile(
-    r"(?:smtpd|submission|smarthost|smtp_sasl|smtp_tls|tls|milter|disable|strict|body|header|mime_header|cleanup)_"
+    r"(?:smtpd|submission|smarthost|smtp_sasl|smtp_tls|tls|milter|disable|strict|body|header|mime_header|cleanup|postscreen)_"
     r"|\w+_(?:checks|restrictions|login_maps|recipient_maps)$"
     r"|(?:always_add_missing_headers|cleanup_service_name|local_transport|message_reject_characters|message_size_limit"
     r"|mydestination|mynetworks|show_user_unknown_table_name|smtputf8_enable)$"
 )
 # What a name like that stands for as well, and no test of restrictions is about.
-NO_RESTRICTION = re.compile(r"smtpd_banner$|\w+_loglevel$|\w+_cache_database$|\w+_(?:path|type|chain_files|CAfile)$")
+NO_RESTRICTION = re.compile(
+    r"smtpd_banner$|\w+_loglevel$|\w+_cache_(?:database|map)$|\w+_(?:path|type|chain_files|CAfile)$"
+)
 LISTS = re.compile(r"\w+_(?:restrictions|milters|checks|maps|options|keywords|filter)$")
 PAIRS = re.compile(r"check_\w+_access$|check_policy_service$")
 WEAKER = {
@@ -62,6 +64,7 @@ WEAKER = {
     "high": ("medium",),
     "tempfail": ("accept",),
     "reject": ("no", "normalize"),
+    "enforce": ("ignore",),
     ">=TLSv1.2": (">=TLSv1",),
 }
 
@@ -69,6 +72,7 @@ WEAKER = {
 # matches the mutant counts.
 TOPICS = (
     (r"^smtp_tls_(security|policy)", "contradicts|not_kept|overridden", ("outgoing",)),
+    (r"^postscreen_", "blocklist|allow_list|before_being|own_network|operator|strangers", ("postscreen",)),
     (r"^smtp_", "passed_on", ("relay", "smarthost")),
     (r"smarthost", "smarthost", ("smarthost",)),
     (r"milter_default", "milter_is_down", ("milter",)),

@@ -285,6 +285,31 @@ def test_opendmarc(bare: Host, tmp_path: Path) -> None:
     assert bare.shell.run("systemctl", "is-active", "opendmarc.service", check=False).stdout.strip() == "inactive"
 
 
+def test_postgrey(bare: Host, tmp_path: Path) -> None:
+    run_alone(
+        bare, "postgrey", {"postgrey_client_group": "mail", "postgrey_allowed_clients": ["partner.example"]}, tmp_path
+    )
+    asked = """
+import socket, sys
+for client in ("mx.partner.example", "stranger.example"):
+    with socket.socket(socket.AF_UNIX) as asking:
+        asking.connect("/run/postgrey/postgrey.sock")
+        asking.sendall(
+            f"request=smtpd_access_policy\\nclient_address=192.0.2.7\\nclient_name={client}\\n"
+            "sender=a@letters.example\\nrecipient=b@example.org\\n\\n".encode()
+        )
+        print(asking.makefile().readline().strip())
+"""
+    allowed, stranger = bare.python(asked).splitlines()
+    assert allowed == "action=DUNNO"
+    assert stranger.startswith("action=DEFER_IF_PERMIT Greylisted")
+    assert bare.shell.output("stat", "--format=%a %G", "/run/postgrey/postgrey.sock").strip() == "660 mail"
+    playbook = str(tmp_path / "play.yml")
+    play(bare, {"postgrey_enabled": False}, playbook=playbook).demand()
+    assert bare.shell.run("systemctl", "is-active", "postgrey.service", check=False).stdout.strip() == "inactive"
+    play(bare, {"postgrey_enabled": False}, playbook=playbook).demand_unchanged()
+
+
 def test_postfix(bare: Host, tmp_path: Path) -> None:
     bare.shell.run("mkdir", "/etc/own")
     bare.shell.run(

@@ -45,7 +45,8 @@ NEEDS_TABLE = re.compile(r"^check_\w+_access$")
 NEEDS_ARGUMENT = re.compile(r"^(check_policy_service|(reject|permit)_(rbl|rhsbl|dnswl|rhswl)_\w+|sleep)$")
 
 TABLE_PARAMETER = re.compile(
-    r"(_maps?|_checks|_domains|_clients|_users|_networks|_exclusions|_filter|_database|^mydestination|^mynetworks)$"
+    r"(_maps?|_checks|_domains|_clients|_users|_networks|_exclusions|_filter|_database|^mydestination|^mynetworks"
+    r"|^postscreen_access_list)$"
 )
 # Daemons create these when they first need them.
 CACHE_PARAMETER = re.compile(r"_cache_(database|map)$|^address_verify_map$")
@@ -66,8 +67,26 @@ CHOICES = {
     },
     re.compile(r"_tls_(mandatory_)?ciphers$"): {"export", "low", "medium", "high", "null"},
     re.compile(r"^milter_default_action$"): {"accept", "reject", "tempfail", "quarantine", "shutdown"},
+    re.compile(r"^postscreen_\w+_action$"): {"ignore", "enforce", "drop"},
     re.compile(r"^smtpd_forbid_bare_newline$"): {"no", "yes", "note", "normalize", "reject"},
 }  # fmt: skip
+
+# What postscreen does, and with whom.
+POSTSCREEN_TIME = re.compile(r"^postscreen_\w+_(ttl|timeout|interval|time|wait)$")
+POSTSCREEN_ACCESS = frozenset({"permit_mynetworks", "permit", "reject"})
+# Services that postscreen hands clients and questions to.
+POSTSCREEN_SERVICES = (("pass", "smtpd"), ("unix", "dnsblog"), ("unix", "tlsproxy"))
+DNS_LIST = re.compile(r"^(?P<zone>[\w.-]+)(?P<filter>=[0-9.;\[\]]+)?(\*(?P<weight>-?\d+))?$", re.ASCII)
+LIST_RESTRICTION = re.compile(r"^(reject|permit)_(rbl|rhsbl|dnswl|rhswl)_\w+$")
+# DNS lists that were given up. They answer nobody any more, or say that everybody is listed.
+GIVEN_UP = frozenset(
+    {
+        "ahbl.org", "blackholes.easynet.nl", "bl.emailbasura.org", "blacklist.spambag.org", "blars.org", "blitzed.org",
+        "dsbl.org", "dnsbl.manitu.net", "five-ten-sg.com", "no-more-funn.moensted.dk", "njabl.org", "orbs.org",
+        "orbz.org", "ordb.org", "osirusoft.com", "relays.visi.com", "rfc-ignorant.org", "sorbs.net",
+        "spamcannibal.org", "spamsources.fabel.dk", "swl.spamhaus.org",
+    }
+)  # fmt: skip
 
 TRANSPORT_PARAMETER = re.compile(r"^(default|virtual|relay|local|mailbox|fallback|error|retry)_transport$")
 SERVICE_PARAMETER = re.compile(
@@ -249,8 +268,50 @@ def check_restrictions(setting: Setting, known: frozenset[str], classes: frozens
             index += 1
             if NEEDS_TABLE.match(item) and not TABLE.match(argument):
                 findings.add(setting.place, setting.name, f"{item} wants a table (type:name), not {argument}")
+            if LIST_RESTRICTION.match(item):
+                check_list_is_kept(setting, argument.partition("=")[0], findings)
         elif item in ("permit", "reject", "defer") and index < len(items) and not setting.value.rstrip().endswith(item):
             findings.add(setting.place, setting.name, f"nothing after {item} is ever looked at")
+
+
+def check_list_is_kept(setting: Setting, zone: str, findings: Findings) -> None:
+    """A DNS list that is asked is one that somebody still keeps."""
+    name = zone.lower().rstrip(".")
+    if any(name == gone or name.endswith(f".{gone}") for gone in GIVEN_UP):
+        findings.add(
+            setting.place, setting.name, f"{zone} was given up; it answers nobody, or that everybody is listed"
+        )
+
+
+def check_dns_lists(setting: Setting, findings: Findings) -> None:
+    """Every list of postscreen is kept, and it is said which of its answers count."""
+    for entry in split_list(setting.value):
+        found = DNS_LIST.match(entry)
+        if not found:
+            findings.add(setting.place, setting.name, f"{entry} is not zone=filter*weight")
+            continue
+        if not found["filter"]:
+            findings.add(
+                setting.place,
+                setting.name,
+                f"{entry} lacks a filter such as {found['zone']}=127.0.0.[2..11]: what the list answers when it refuses"
+                " to answer would count as well",
+            )
+        check_list_is_kept(setting, found["zone"], findings)
+
+
+def check_postscreen(setting: Setting, findings: Findings) -> None:
+    """What postscreen would end over, or ignore, when it reads it."""
+    if setting.name == "postscreen_dnsbl_sites":
+        check_dns_lists(setting, findings)
+    if setting.name == "postscreen_access_list":
+        for item in split_list(setting.value):
+            if item not in POSTSCREEN_ACCESS and not TABLE.match(item):
+                findings.add(
+                    setting.place, setting.name, f"{item} is neither a table (type:name) nor permit_mynetworks"
+                )
+    if POSTSCREEN_TIME.match(setting.name) and not re.fullmatch(r"\d+[smhdw]?|\$.*", setting.value):
+        findings.add(setting.place, setting.name, f"{setting.value or 'nothing'} is not a time such as 6s or 1d")
 
 
 def tables_in(setting: Setting) -> Iterator[tuple[bool, str, str]]:
@@ -387,6 +448,7 @@ def check_services(places: Places, settings: list[Setting], programs: Path, find
     if answer.status:
         return
     names: dict[str, set[str]] = {}
+    required: list[tuple[str, str, str]] = []
     for line in answer.output.splitlines():
         if line[:1] in (" ", "\t"):
             continue
@@ -395,6 +457,11 @@ def check_services(places: Places, settings: list[Setting], programs: Path, find
         names.setdefault(fields[1], set()).add(fields[0])
         if not (programs / fields[7]).is_file():
             findings.add(place, fields[0], f"{fields[7]} is no program of Postfix")
+        for kind, wanted in POSTSCREEN_SERVICES if fields[7] == "postscreen" else ():
+            required.append((place, kind, wanted))
+    for place, kind, wanted in required:
+        if wanted not in names.get(kind, set()):
+            findings.add(place, "postscreen", f"lacks its service {wanted}, type {kind}")
     declared = [tuple(line.split()[:2]) for _number, line in places.master]
     for service in sorted({entry for entry in declared if declared.count(entry) > 1}):
         findings.add(places.of_service("/".join(service)), service[0], "is there twice")
@@ -456,6 +523,7 @@ def check(before_installation: bool) -> Findings:
         for proxied, kind, name in tables_in(setting):
             check_table(setting, proxied, kind, name, host, findings)
         check_value(setting, defaults.get(setting.name, ""), findings)
+        check_postscreen(setting, findings)
     check_certificates(settings, host, findings)
     check_services(places, settings, programs, findings)
     check_sasl(settings, findings)

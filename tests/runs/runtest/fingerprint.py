@@ -27,10 +27,12 @@ EXCLUDED = {
     "/var/lib/postoffice/published/lookup.sqlite3": "likewise",
 }
 # Of these the content differs (keys are random, tables carry an identifier of their own, compiled scripts times, the
-# resolver of the test's network has its own address), though not who may read them.
+# resolver and the clients of the test's network have addresses of their own), though not who may read them.
 WITHOUT_CONTENT = (
     "/etc/aliases.db",
     "/etc/postoffice/dkim/",
+    "/etc/postfix/tables/postscreen_access.cidr",
+    "/etc/postgrey/whitelist_clients.local",
     "/etc/postoffice/tls/",
     "/etc/unbound/unbound.conf",
     "/var/lib/dovecot/sieve/",
@@ -48,6 +50,7 @@ ROOTS = (
     "/var/lib/dovecot/sieve",
     "/var/vmail",
     "/run/dovecot/postoffice",
+    "/run/postgrey",
     "/run/postoffice-lookup",
     "/run/postoffice-milter",
     "/run/postoffice-spamd",
@@ -59,6 +62,7 @@ UNITS = (
     "opendkim.service",
     "opendmarc.service",
     "postfix.service",
+    "postgrey.service",
     "postoffice-learning.path",
     "postoffice-lookup.service",
     "postoffice-lookup.socket",

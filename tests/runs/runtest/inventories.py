@@ -29,6 +29,7 @@ BEFORE: dict[str, Any] = {
     "postfix_sender_smarthosts": {
         "example.org": {"host": "127.0.0.1", "port": 2587, "username": "us", "password": SMARTHOST_PASSWORD}
     },
+    "base_own_networks": ["{{ controller.address }}", "{{ controller.address6 }}"],
     "mail_domains": [
         {
             "name": "example.org",
@@ -68,6 +69,8 @@ def after() -> dict[str, Any]:
         "milter_check_names": False,
         "opendkim_selectors": [{"selector": "mail"}, {"selector": "edwards", "algorithm": "ed25519"}],
         "opendmarc_reject": False,
+        "postfix_blocklists": ["dnsbl.example*2"],
+        "postgrey_delay": 90,
         "postfix_message_size_limit": "40M",
         "postfix_root_mail_to": "alice@example.org",
         "postfix_settings": {"smtpd_client_connection_count_limit": 40},

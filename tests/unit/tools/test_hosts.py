@@ -93,7 +93,11 @@ def test_the_inventory_has_each_host_in_its_group(running: list[Running]) -> Non
 
 
 def test_without_a_host_elsewhere_nobody_knows_of_one(running: list[Running]) -> None:
-    assert hosts.inventory("demo", running[:1], "secret")["all"]["vars"] == {"host_scenario": "demo"}
+    running[0].gateways = ("192.0.2.1", "2001:db8::1")
+    assert hosts.inventory("demo", running[:1], "secret")["all"]["vars"] == {
+        "host_scenario": "demo",
+        "controller": {"address": "192.0.2.1", "address6": "2001:db8::1"},
+    }
 
 
 def test_ssh_reaches_a_host_by_its_name_and_by_one_that_no_other_has(running: list[Running]) -> None:

@@ -302,3 +302,64 @@ def test_certificates_exist_and_can_be_read(tmp_path: Path) -> None:
 def test_before_installation_postfix_may_be_missing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(check_postfix, "POSTCONF", str(tmp_path / "postconf"))
     assert check_postfix.check(before_installation=True).lines == []
+
+
+def postscreen_findings(name: str, value: str) -> list[str]:
+    findings = Findings()
+    check_postfix.check_postscreen(Setting(name, value, "main.cf:1"), findings)
+    return findings.lines
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("postscreen_dnsbl_sites", "zen.example=127.0.0.[2..11]*3, list.example=127.0.[0..255].[1;2]*-2 b.a=127.0.0.2"),
+        ("postscreen_dnsbl_sites", ""),
+        ("postscreen_access_list", "permit_mynetworks, cidr:/etc/x"),
+        ("postscreen_greet_wait", "${stress?{2}:{6}}s"),
+        ("postscreen_greet_wait", "2s"),
+        ("postscreen_dnsbl_threshold", "x"),
+    ],
+)  # fmt: skip
+def test_proper_settings_of_postscreen_pass(name: str, value: str) -> None:
+    assert postscreen_findings(name, value) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "finding"),
+    [
+        ("postscreen_dnsbl_sites", "zen.example*3", "zen.example*3 lacks a filter such as zen.example=127.0.0.[2..11]"),
+        ("postscreen_dnsbl_sites", "zen.example=127.0.0.2*x", "zen.example=127.0.0.2*x is not zone=filter*weight"),
+        ("postscreen_dnsbl_sites", "Dnsbl.Sorbs.net=127.0.0.2", "Dnsbl.Sorbs.net was given up"),
+        ("postscreen_access_list", "permit_mynetwork", "permit_mynetwork is neither a table"),
+        ("postscreen_greet_wait", "soon", "soon is not a time"),
+        ("postscreen_cache_retention_time", "", "nothing is not a time"),
+    ],
+)
+def test_wrong_settings_of_postscreen_are_named(name: str, value: str, finding: str) -> None:
+    (line,) = postscreen_findings(name, value)
+    assert line.startswith(f"main.cf:1: {name}: {finding}")
+
+
+def test_actions_of_postscreen_are_among_its_own() -> None:
+    findings = Findings()
+    check_postfix.check_value(Setting("postscreen_greet_action", "reject", "main.cf:1"), "ignore", findings)
+    check_postfix.check_value(Setting("postscreen_dnsbl_action", "drop", "main.cf:2"), "ignore", findings)
+    assert findings.lines == ["main.cf:1: postscreen_greet_action: reject is none of drop, enforce, ignore"]
+
+
+def test_lists_that_were_given_up_are_refused_in_restrictions_as_well() -> None:
+    (line,) = findings_of("smtpd_client_restrictions", "reject_rbl_client ix.dnsbl.manitu.net=127.0.0.2")
+    assert line.startswith("main.cf:1: smtpd_client_restrictions: ix.dnsbl.manitu.net was given up")
+
+
+def test_postscreen_has_the_services_that_it_hands_on_to(tmp_path: Path, programs: Callable[..., list[object]]) -> None:
+    for name in ("postscreen", "smtpd", "dnsblog"):
+        (tmp_path / name).touch()
+    programs(
+        status=0,
+        output="25 inet n - n - 1 postscreen\nsmtpd pass - - n - - smtpd\ndnsblog unix - - n - 0 dnsblog\n",
+    )
+    findings = Findings()
+    check_postfix.check_services(Places(MAIN, MASTER), [], tmp_path, findings)
+    assert findings.lines == ["master.cf:1: postscreen: lacks its service tlsproxy, type unix"]
