@@ -52,6 +52,16 @@ DIRECTORY: Spec = {
     "retention_days": {"type": "int", "default": 30},
     "validate_only": {"type": "bool", "default": False},
 }
+SENDING_LIMITS: dict[str, Any] = {
+    "type": "dict",
+    "options": {
+        "messages_per_hour": {"type": "int"},
+        "messages_per_day": {"type": "int"},
+        "recipients_per_hour": {"type": "int"},
+        "recipients_per_day": {"type": "int"},
+        "new_recipients_per_day": {"type": "int"},
+    },
+}
 MAILBOX: Spec = {
     **WRITING,
     **PASSWORDS,
@@ -61,6 +71,7 @@ MAILBOX: Spec = {
     "display_name": {"type": "str"},
     "quota": {"type": "str"},
     "may_send_as": {"type": "list", "elements": "str"},
+    "sending_limits": SENDING_LIMITS,
     "state": {"type": "str", "choices": ["active", "disabled", "send-only", "receive-only", "absent"]},
 }
 ALIAS: Spec = {
@@ -90,7 +101,7 @@ DOMAIN: Spec = {
             "destinations": {"type": "list", "elements": "str", "required": True},
         },
     },
-    "defaults": {"type": "dict", "options": {"quota": {"type": "str"}}},
+    "defaults": {"type": "dict", "options": {"quota": {"type": "str"}, "sending_limits": SENDING_LIMITS}},
     "limits": {
         "type": "dict",
         "options": {

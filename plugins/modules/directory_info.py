@@ -76,6 +76,7 @@ mailboxes:
     quota: {description: "The quota in bytes, 0 for none.", type: int}
     state: {description: "V(active), V(disabled), V(send-only) or V(receive-only).", type: str}
     may_send_as: {description: Further senders., type: list, elements: str}
+    sending_limits: {description: "How much it may send by limits of its own, 0 for without limit.", type: dict}
     has_password: {description: Whether anybody can log in., type: bool}
     managed_by: {description: Who manages it., type: str}
     removed_at: {description: "When it left the directory, in seconds since 1970.", type: int}

@@ -68,6 +68,25 @@ options:
       quota:
         description: Its quota, such as V(5G).
         type: str
+      sending_limits:
+        description: How much it may send, V(0) for no limit. What is left out is the site's default.
+        type: dict
+        suboptions:
+          messages_per_hour:
+            description: Messages within an hour.
+            type: int
+          messages_per_day:
+            description: Messages within 24 hours.
+            type: int
+          recipients_per_hour:
+            description: Recipients of all messages within an hour.
+            type: int
+          recipients_per_day:
+            description: Recipients of all messages within 24 hours.
+            type: int
+          new_recipients_per_day:
+            description: Recipients within 24 hours that it had not written to before.
+            type: int
   limits:
     description:
       - What the domain may hold.

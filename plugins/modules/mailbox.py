@@ -40,6 +40,27 @@ options:
       - Further senders it may use, addresses or C(@example.org) for a whole domain. The list replaces the stored one.
     type: list
     elements: str
+  sending_limits:
+    description:
+      - How much it may send, V(0) for no limit. What is left out is the domain's default, else the site's.
+      - The mapping replaces the stored one.
+    type: dict
+    suboptions:
+      messages_per_hour:
+        description: Messages within an hour.
+        type: int
+      messages_per_day:
+        description: Messages within 24 hours.
+        type: int
+      recipients_per_hour:
+        description: Recipients of all messages within an hour.
+        type: int
+      recipients_per_day:
+        description: Recipients of all messages within 24 hours.
+        type: int
+      new_recipients_per_day:
+        description: Recipients within 24 hours that it had not written to before.
+        type: int
   state:
     description:
       - V(active) receives, reads and sends; V(disabled) none of these.

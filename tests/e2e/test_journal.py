@@ -67,6 +67,7 @@ EXPECTED = [
     Expected("postfix/.*smtpd", "SASL (PLAIN|LOGIN) authentication failed", DELIBERATE),
     Expected("postfix/.*smtpd", "non-SMTP command from", DELIBERATE),
     Expected("postfix/.*smtpd", "connect to Milter service .*: (Connection refused|No such file)", DELIBERATE),
+    Expected("postoffice-milter", "refused, login <(hasty|chatty|sociable)@.*: 45[02] .*Sending limit", DELIBERATE),
     Expected("postoffice-milter", "message deferred: spamd, .*(No such file|timed out|refused|no answer)", DELIBERATE),
     Expected(
         "systemd",

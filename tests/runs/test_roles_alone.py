@@ -167,23 +167,25 @@ with sqlite3.connect("{LOOKUP}") as lookup:
     lookup.execute("CREATE TABLE postfix_mailbox (address)")
     lookup.execute("CREATE TABLE postfix_sender (address, login)")
     lookup.execute("CREATE TABLE postfix_domain (name, class, nexthop)")
+    lookup.execute("CREATE TABLE milter_sending_limit (sender, name, most)")
     lookup.execute("INSERT INTO postfix_sender VALUES ('alice@example.org', 'alice@example.org')")
 """)
-    run_alone(bare, "milter", {"milter_directory": LOOKUP}, tmp_path)
+    run_alone(bare, "milter", {"milter_directory": LOOKUP, "milter_limit_messages_per_day": 1}, tmp_path)
     answers = bare.python("""
 import sys
 sys.path.insert(0, "/usr/local/lib/postoffice")
 from postoffice_milter.client import MilterClient
-for sender in ("alice@example.org", "boss@example.org"):
+for sender in ("alice@example.org", "boss@example.org", "alice@example.org"):
     with MilterClient("/run/postoffice-milter/milter.sock") as client:
         client.connect()
         client.mail("alice@example.org", login="alice@example.org")
         client.recipient("friend@partner.example")
         print(client.message([("From", sender.encode())]))
 """)
-    own, foreign = answers.splitlines()
-    assert not own.startswith("550")
+    own, foreign, second = answers.splitlines()
+    assert not own.startswith(("4", "5"))
     assert foreign.startswith("550 5.7.1")
+    assert second.startswith("450 4.7.1 Sending limit: 1 of at most 1 messages within 24 hours")
 
 
 def test_mta_sts(bare: Host, tmp_path: Path) -> None:

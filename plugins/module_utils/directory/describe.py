@@ -22,6 +22,7 @@ from .model import (
     AliasRow,
     Domain,
     MailboxRow,
+    SendingLimits,
 )
 from .names import size_text
 from .planning import Plan
@@ -74,7 +75,7 @@ def _action(removed_before: int | None, removed_after: int | None) -> str:
 
 def _mailbox_changes(plan: Plan) -> Iterator[Change]:
     rows: dict[str, tuple[MailboxRow | None, MailboxRow | None]] = {}
-    for address in (*plan.passwords, *plan.senders):
+    for address in (*plan.passwords, *plan.senders, *plan.sending_limits):
         row = plan.after.mailboxes.get(address)
         rows[address] = (row, row)
     rows.update((row[0], (None, row)) for row in plan.mailboxes.created)
@@ -83,8 +84,9 @@ def _mailbox_changes(plan: Plan) -> Iterator[Change]:
     for address, (old, new) in rows.items():
         senders = plan.senders.get(address) or (plan.after.senders.get(address, ()),) * 2
         sets_password = address in plan.passwords
-        before = _mailbox_lines(old, senders[0], "kept" if sets_password and old else "")
-        after = _mailbox_lines(new, senders[1], "set" if sets_password else "")
+        limits = plan.sending_limits.get(address) or (plan.after.sending_limits.get(address, ()),) * 2
+        before = _mailbox_lines(old, senders[0], limits[0], "kept" if sets_password and old else "")
+        after = _mailbox_lines(new, senders[1], limits[1], "set" if sets_password else "")
         if old is None:
             action = "create"
         else:
@@ -92,7 +94,9 @@ def _mailbox_changes(plan: Plan) -> Iterator[Change]:
         yield Change("mailbox", address, action, before, after)
 
 
-def _mailbox_lines(row: MailboxRow | None, senders: tuple[str, ...], password: str) -> tuple[str, ...]:
+def _mailbox_lines(
+    row: MailboxRow | None, senders: tuple[str, ...], limits: SendingLimits, password: str
+) -> tuple[str, ...]:
     if row is None:
         return ()
     return _lines(
@@ -103,6 +107,7 @@ def _mailbox_lines(row: MailboxRow | None, senders: tuple[str, ...], password: s
             "display name": row[DISPLAY_NAME],
             "quota": size_text(row[QUOTA]) if row[QUOTA] else "",
             "may send as": ", ".join(senders),
+            "sends at most": _sending_text(limits),
             "password": password,
             "managed by": row[MANAGED_BY],
         },
@@ -154,10 +159,15 @@ def _domain_lines(row: Domain) -> tuple[str, ...]:
         "aliases at most": "" if limits.max_aliases is None else str(limits.max_aliases),
         "quota at most": size_text(limits.max_quota) if limits.max_quota else "",
         "quotas together at most": size_text(limits.max_total_quota) if limits.max_total_quota else "",
+        "mailboxes send at most": _sending_text(row.sending_limits),
         "managed by": row.managed_by,
     }
     rules = tuple(f"  expression {rule.pattern}: {', '.join(rule.destinations)}" for rule in row.expressions)
     return (*_lines(f"domain {row.name}", described), *rules)
+
+
+def _sending_text(limits: SendingLimits) -> str:
+    return ", ".join(f"{name} {most or 'without limit'}" for name, most in limits)
 
 
 def _removed(at: int | None) -> str:

@@ -27,7 +27,7 @@ DOMAIN = (
     Field("mailboxes", "list", "The mailboxes; see the table below."),
     Field("aliases", "list", "Addresses that lead to others; see the table below."),
     Field("expressions", "list", "Regular-expression aliases, tried in this order; see the table below."),
-    Field("defaults", "mapping", "What a mailbox gets that does not say: `quota`."),
+    Field("defaults", "mapping", "What a mailbox gets that does not say: `quota`, `sending_limits`."),
     Field(
         "limits", "mapping", "What the domain may hold: `max_mailboxes`, `max_aliases`, `max_quota`, `max_total_quota`."
     ),
@@ -57,6 +57,12 @@ MAILBOX = (
     ),
     Field("aliases", "list", "Further addresses of this mailbox: local parts, or addresses of other local domains."),
     Field("may_send_as", "list", "Further senders it may use: addresses, local parts, or `@example.org` for a domain."),
+    Field(
+        "sending_limits",
+        "mapping",
+        "How much it may send; see the table below.",
+        default="the domain's default, else the site's, each by itself",
+    ),
     Field("sieve", "text", "The mailbox's own Sieve script."),
 )
 ALIAS = (
@@ -89,7 +95,17 @@ RELAY = (
     Field("port", "number", "Its port.", default="25"),
     Field("recipients", "list", "The addresses that exist there.", default="every recipient is accepted"),
 )
-DEFAULTS = (Field("quota", "size", "The quota of a mailbox that does not say."),)
+DEFAULTS = (
+    Field("quota", "size", "The quota of a mailbox that does not say."),
+    Field("sending_limits", "mapping", "How much a mailbox may send that does not say; see the table below."),
+)
+SENDING_LIMITS = (
+    Field("messages_per_hour", "number", "Messages within an hour; 0 for no limit, as in the others."),
+    Field("messages_per_day", "number", "Messages within 24 hours."),
+    Field("recipients_per_hour", "number", "Recipients of all messages within an hour."),
+    Field("recipients_per_day", "number", "Recipients of all messages within 24 hours."),
+    Field("new_recipients_per_day", "number", "Recipients within 24 hours that it had not written to before."),
+)
 LIMITS = (
     Field("max_mailboxes", "number", "How many mailboxes the domain may have."),
     Field("max_aliases", "number", "How many aliases the domain may have, those of mailboxes included."),
@@ -105,6 +121,7 @@ TABLES = (
     ("`relay_to`", RELAY),
     ("`defaults`", DEFAULTS),
     ("`limits`", LIMITS),
+    ("`sending_limits`", SENDING_LIMITS),
 )
 
 

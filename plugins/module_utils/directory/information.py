@@ -52,6 +52,7 @@ def _described(directory: Directory, passwordless: frozenset[str], wanted: str |
                 "quota": row[QUOTA],
                 "state": row[STATE],
                 "may_send_as": list(directory.senders.get(address, ())),
+                "sending_limits": dict(directory.sending_limits.get(address, ())),
                 "has_password": address not in passwordless,
                 "managed_by": row[MANAGED_BY],
                 "removed_at": row[REMOVED_AT],
@@ -86,6 +87,7 @@ def _domain(row: Domain) -> dict[str, Any]:
         "expressions": [{"pattern": rule.pattern, "destinations": list(rule.destinations)} for rule in row.expressions],
         "default_quota": row.default_quota,
         "limits": row.limits._asdict(),
+        "sending_limits": dict(row.sending_limits),
         "managed_by": row.managed_by,
         "removed_at": row.removed_at,
     }

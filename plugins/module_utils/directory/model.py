@@ -31,6 +31,9 @@ ALIAS_REMOVED_AT: Final = 3
 STATES = ("active", "disabled", "send-only", "receive-only")
 RECEIVING = frozenset({"active", "receive-only"})
 
+SendingLimits: TypeAlias = tuple[tuple[str, int], ...]
+"""how much a mailbox may send: (name, how much at most, 0: no limit), sorted"""
+
 LOCAL = "local"
 ALIAS = "alias"
 RELAY = "relay"
@@ -64,6 +67,7 @@ class Domain(NamedTuple):
     expressions: tuple[Expression, ...] = ()
     default_quota: int = 0
     limits: Limits = Limits()
+    sending_limits: SendingLimits = ()
     managed_by: str = ""
     removed_at: int | None = None
 
@@ -77,6 +81,8 @@ class Directory:
     senders: dict[str, tuple[str, ...]] = field(default_factory=dict)
     """mailbox -> further addresses, or @domain, that it may send as (sorted)"""
     aliases: dict[str, AliasRow] = field(default_factory=dict)
+    sending_limits: dict[str, SendingLimits] = field(default_factory=dict)
+    """mailbox -> its own limits"""
 
 
 @dataclass(slots=True)

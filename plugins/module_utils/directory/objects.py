@@ -28,6 +28,8 @@ from .model import (
 from .parse import Parser
 from .planning import Policy
 
+_MAILBOX_OPTIONS = ("password", "password_hash", "display_name", "quota", "state", "may_send_as", "sending_limits")
+
 Options = Mapping[str, object]
 Declare = Callable[[Directory], Declaration]
 
@@ -42,13 +44,14 @@ def mailbox(options: Options, policy: Policy) -> tuple[Declare, Policy]:
 
 def _declare_mailbox(address: str, options: Options, policy: Policy, current: Directory) -> Declaration:
     local, _at, name = address.rpartition("@")
-    entry = _given(options, ("password", "password_hash", "display_name", "quota", "state", "may_send_as"))
+    entry = _given(options, _MAILBOX_OPTIONS)
     entry["name"] = local
     if (old := current.mailboxes.get(address)) is not None:
         entry.setdefault("display_name", old[DISPLAY_NAME])
         entry.setdefault("quota", names.size_text(old[QUOTA]) if old[QUOTA] else 0)
         entry.setdefault("state", old[STATE])
         entry.setdefault("may_send_as", list(current.senders.get(address, ())))
+        entry.setdefault("sending_limits", dict(current.sending_limits.get(address, ())))
     parser = Parser(policy.managed_by)
     parser.mailboxes([entry], "mailbox", _local_domain(current, name))
     return _finished(parser, "mailbox[0]")
@@ -91,6 +94,7 @@ def _declare_domain(name: str, options: Options, policy: Policy, current: Direct
     if old is not None and old.kind == LOCAL and not entry.keys() & {"alias_of", "relay_to"}:
         stored = {"catch_all": "catch_all", "expressions": "expressions", "defaults": "default_quota"}
         kept = {field: getattr(old, field) for key, field in stored.items() if key not in entry}
+        kept |= {} if "defaults" in entry else {"sending_limits": old.sending_limits}
         kept |= {} if "limits" in entry else {"limits": old.limits}
     elif old is not None and not entry.keys() & {"alias_of", "relay_to"}:
         kept = old._asdict() | {"managed_by": policy.managed_by, "removed_at": None}

@@ -19,7 +19,7 @@ from typing import TypeAlias
 
 from . import fields, names, passwords
 from .errors import InvalidInput
-from .model import ALIAS, LOCAL, RELAY, STATES, Declaration, Domain, Expression, Limits
+from .model import ALIAS, LOCAL, RELAY, STATES, Declaration, Domain, Expression, Limits, SendingLimits
 
 Mapping: TypeAlias = "dict[str, object]"
 Reader: TypeAlias = Callable[[str], str]
@@ -32,6 +32,7 @@ _EXPRESSION_KEYS = fields.names(fields.EXPRESSION)
 _RELAY_KEYS = fields.names(fields.RELAY)
 _DEFAULTS_KEYS = fields.names(fields.DEFAULTS)
 _LIMITS_KEYS = fields.names(fields.LIMITS)
+_SENDING_LIMITS_KEYS = fields.names(fields.SENDING_LIMITS)
 _STATES = frozenset(STATES)
 _LOCAL_ONLY = ("catch_all", "mailboxes", "aliases", "expressions", "defaults", "limits", "sieve")
 _QUOTE = 'quote it: "..."'
@@ -147,6 +148,7 @@ class Parser:
             expressions=self._expressions(entry.get("expressions"), f"{path}.expressions", name),
             default_quota=default_quota,
             limits=limits,
+            sending_limits=self._sending_limits(defaults.get("sending_limits"), f"{path}.defaults.sending_limits"),
             managed_by=self.managed_by,
         )
         self._declare(domain)
@@ -164,6 +166,11 @@ class Parser:
             self._size(entry.get("max_quota"), f"{path}.max_quota") or None,
             self._size(entry.get("max_total_quota"), f"{path}.max_total_quota") or None,
         )
+
+    def _sending_limits(self, value: object, path: str) -> SendingLimits:
+        entry = self._mapping({} if value is None else value, path, _SENDING_LIMITS_KEYS) or {}
+        read = {key: self._number(entry, key, path, None, 0, 10**9) for key in sorted(_SENDING_LIMITS_KEYS)}
+        return tuple((key, most) for key, most in read.items() if most is not None)
 
     def _expressions(self, value: object, path: str, domain: str) -> tuple[Expression, ...]:
         expressions: dict[str, Expression] = {}
@@ -234,7 +241,7 @@ class Parser:
                     self._hash(hashed, entry, address, f"{path}[{index}]")
             elif "password" in entry:
                 self._password(get("password"), address, f"{path}[{index}].password")
-            if "aliases" in entry or "may_send_as" in entry or "sieve" in entry:
+            if "aliases" in entry or "may_send_as" in entry or "sieve" in entry or "sending_limits" in entry:
                 self._mailbox_extras(entry, f"{path}[{index}]", address, name)
 
     def _mailbox_name(self, entry: Mapping, path: str, domain: str) -> str | None:
@@ -307,6 +314,8 @@ class Parser:
             granted = self._addresses(senders, f"{path}.may_send_as", _sender_in(domain))
             if granted:
                 self.declaration.directory.senders[address] = granted
+        if limits := self._sending_limits(entry.get("sending_limits"), f"{path}.sending_limits"):
+            self.declaration.directory.sending_limits[address] = limits
         if (sieve := entry.get("sieve")) is not None:
             self._sieve(sieve, f"{path}.sieve")
 

@@ -24,10 +24,12 @@ from .model import (
     Directory,
     Domain,
     MailboxRow,
+    SendingLimits,
 )
 from .names import domain_of
 
 Row = TypeVar("Row")
+Item = TypeVar("Item")
 
 
 class Policy(NamedTuple):
@@ -83,6 +85,8 @@ class Plan:
     aliases: Changes[AliasRow] = field(default_factory=Changes)
     senders: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = field(default_factory=dict)
     """mailbox -> its further senders before and after"""
+    sending_limits: dict[str, tuple[SendingLimits, SendingLimits]] = field(default_factory=dict)
+    """mailbox -> its own limits before and after"""
     passwords: frozenset[str] = frozenset()
     """mailboxes whose declared password or hash is to be stored"""
     foreign: list[tuple[str, str, str]] = field(default_factory=list)
@@ -92,7 +96,8 @@ class Plan:
     @property
     def changed(self) -> bool:
         """Tell whether anything is to be done."""
-        return bool(self.domains or self.mailboxes or self.aliases or self.senders or self.passwords)
+        rows = self.domains or self.mailboxes or self.aliases
+        return bool(rows or self.senders or self.sending_limits or self.passwords)
 
 
 def plan(current: Directory, wanted: Declaration, policy: Policy, stored: Stored = NOTHING_STORED) -> Plan:
@@ -101,9 +106,11 @@ def plan(current: Directory, wanted: Declaration, policy: Policy, stored: Stored
     mailboxes = _plan_mailboxes(current, wanted, policy, result)
     aliases = _plan_aliases(current, wanted, policy, mailboxes, result)
     domains = _plan_domains(current, wanted, policy, mailboxes, aliases, result)
-    senders = _plan_senders(current, wanted, mailboxes, result)
+    belongings = _Belongings(wanted, mailboxes, result)
+    senders = belongings.plan(current.senders, wanted.directory.senders, result.senders)
+    limits = belongings.plan(current.sending_limits, wanted.directory.sending_limits, result.sending_limits)
     result.passwords = _passwords_to_set(current, wanted, policy, stored)
-    result.after = Directory(domains, mailboxes, senders, aliases)
+    result.after = Directory(domains, mailboxes, senders, aliases, limits)
     return result
 
 
@@ -250,30 +257,37 @@ def _retire_domains(
             changes.updated.append((old, old._replace(removed_at=policy.now)))
 
 
-def _plan_senders(
-    current: Directory, wanted: Declaration, mailboxes: Mapping[str, MailboxRow], result: Plan
-) -> dict[str, tuple[str, ...]]:
-    before, desired = current.senders, wanted.directory.senders
-    declared = wanted.directory.mailboxes
-    foreign = {name for kind, name, _owner in result.foreign if kind == "mailbox"}
-    for address in before.keys() | desired.keys():
-        if address in foreign:
-            continue
-        old = before.get(address, ())
-        if address in declared:
-            new = desired.get(address, ())
-        else:
-            new = old if address in mailboxes else ()
-        if old != new:
-            result.senders[address] = (old, new)
-    if not result.senders:
-        return before
-    after = dict(before)
-    for address, (_old, new) in result.senders.items():
-        after[address] = new
-        if not new:
-            del after[address]
-    return after
+class _Belongings:
+    """What mailboxes have several of; it comes and goes with what is declared of them."""
+
+    def __init__(self, wanted: Declaration, mailboxes: Mapping[str, MailboxRow], result: Plan) -> None:
+        self._declared = wanted.directory.mailboxes
+        self._mailboxes = mailboxes
+        self._foreign = {name for kind, name, _owner in result.foreign if kind == "mailbox"}
+
+    def plan(
+        self,
+        before: dict[str, tuple[Item, ...]],
+        desired: Mapping[str, tuple[Item, ...]],
+        changes: dict[str, tuple[tuple[Item, ...], tuple[Item, ...]]],
+    ) -> dict[str, tuple[Item, ...]]:
+        """Note in ``changes`` what differs, by mailbox, and return what will be."""
+        for address in (before.keys() | desired.keys()) - self._foreign:
+            old = before.get(address, ())
+            if address in self._declared:
+                new = desired.get(address, ())
+            else:
+                new = old if address in self._mailboxes else ()
+            if old != new:
+                changes[address] = (old, new)
+        if not changes:
+            return before
+        after = dict(before)
+        for address, (_old, new) in changes.items():
+            after[address] = new
+            if not new:
+                del after[address]
+        return after
 
 
 def _passwords_to_set(current: Directory, wanted: Declaration, policy: Policy, stored: Stored) -> frozenset[str]:

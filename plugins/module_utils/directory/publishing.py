@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The copy that Postfix reads: what it needs of the directory, and no password.
+"""The copy that Postfix and the milter read: what they need of the directory, and no password.
 
 ``content`` is pure as far as a database is: it turns the views into tables with indexes and a file of expressions.
 ``publish`` puts both in place by rename, only when something in them has changed.  Who reads the lookups notices a new
@@ -47,6 +47,7 @@ _TABLES = (
     ("postfix_mailbox", "address TEXT", "address"),
     ("postfix_sender", "address TEXT, login TEXT", "address, login"),
     ("postfix_relay_recipient", "address TEXT", "address"),
+    ("milter_sending_limit", "sender TEXT, name TEXT, most INTEGER", "sender, name"),
 )
 _HEADER = (
     "# Regular-expression aliases of the directory, published together with lookup.sqlite3.\n"

@@ -21,7 +21,7 @@ from pathlib import Path
 
 from . import errors
 from .migrations import MIGRATIONS, SCHEMA_VERSION
-from .model import AliasRow, Directory, Domain, Expression, Limits
+from .model import AliasRow, Directory, Domain, Expression, Limits, SendingLimits
 from .planning import Plan
 
 APPLICATION_ID = 0x506F4F66
@@ -215,6 +215,7 @@ def read(connection: sqlite3.Connection) -> Directory:
         mailboxes=mailboxes,
         senders=_grouped(connection, "SELECT mailbox, sender FROM mailbox_sender ORDER BY mailbox, sender"),
         aliases=_read_aliases(connection),
+        sending_limits=_read_sending_limits(connection, "SELECT mailbox, name, most FROM mailbox_sending_limit"),
     )
 
 
@@ -224,6 +225,14 @@ def _grouped(connection: sqlite3.Connection, query: str) -> dict[str, tuple[str,
         for key, value in cursor:
             groups.setdefault(key, []).append(value)
     return {key: tuple(values) for key, values in groups.items()}
+
+
+def _read_sending_limits(connection: sqlite3.Connection, query: str) -> dict[str, SendingLimits]:
+    limits: dict[str, dict[str, int]] = {}
+    with closing(connection.execute(query)) as cursor:
+        for owner, name, most in cursor:
+            limits.setdefault(owner, {})[name] = most
+    return {owner: tuple(sorted(by_name.items())) for owner, by_name in limits.items()}
 
 
 def _read_aliases(connection: sqlite3.Connection) -> dict[str, AliasRow]:
@@ -239,6 +248,7 @@ def _read_domains(connection: sqlite3.Connection) -> dict[str, Domain]:
     catch_all = _grouped(connection, "SELECT domain, destination FROM domain_catch_all ORDER BY domain, destination")
     recipients = _grouped(connection, "SELECT domain, address FROM relay_recipient ORDER BY domain, address")
     expressions = _read_expressions(connection)
+    sending_limits = _read_sending_limits(connection, "SELECT domain, name, most FROM domain_sending_limit")
     domains = {}
     with closing(
         connection.execute(
@@ -258,6 +268,7 @@ def _read_domains(connection: sqlite3.Connection) -> dict[str, Domain]:
                 expressions.get(name, ()),
                 default_quota,
                 Limits(*limits),
+                sending_limits.get(name, ()),
                 managed_by,
                 removed_at,
             )
@@ -317,6 +328,7 @@ def apply(connection: sqlite3.Connection, plan: Plan, hashes: Mapping[str, str])
     changed = [(hashes[address], address) for address in plan.passwords if address not in created]
     many("UPDATE mailbox SET password = ? WHERE address = ?", changed).close()
     _apply_senders(connection, plan)
+    _apply_sending_limits(connection, plan)
     _apply_aliases(connection, plan)
 
 
@@ -347,6 +359,10 @@ def _apply_domains(connection: sqlite3.Connection, plan: Plan) -> None:
     many(
         "INSERT INTO relay_recipient VALUES (?, ?)", _pairs((row.name, row.relay_recipients or ()) for row in rows)
     ).close()
+    many(
+        "INSERT INTO domain_sending_limit VALUES (?, ?, ?)",
+        [(row.name, name, most) for row in rows for name, most in row.sending_limits],
+    ).close()
     rules = [(row.name, index, rule) for row in rows for index, rule in enumerate(row.expressions)]
     many(
         "INSERT INTO domain_expression VALUES (?, ?, ?)", [(name, index, rule.pattern) for name, index, rule in rules]
@@ -366,6 +382,13 @@ def _apply_senders(connection: sqlite3.Connection, plan: Plan) -> None:
     many("DELETE FROM mailbox_sender WHERE mailbox = ?", [(mailbox,) for mailbox in plan.senders]).close()
     rows = _pairs((mailbox, new) for mailbox, (_old, new) in sorted(plan.senders.items()))
     many("INSERT INTO mailbox_sender VALUES (?, ?)", rows).close()
+
+
+def _apply_sending_limits(connection: sqlite3.Connection, plan: Plan) -> None:
+    many, changes = connection.executemany, plan.sending_limits
+    many("DELETE FROM mailbox_sending_limit WHERE mailbox = ?", [(mailbox,) for mailbox in changes]).close()
+    rows = [(mailbox, *limit) for mailbox, (_old, new) in sorted(changes.items()) for limit in new]
+    many("INSERT INTO mailbox_sending_limit VALUES (?, ?, ?)", rows).close()
 
 
 def _apply_aliases(connection: sqlite3.Connection, plan: Plan) -> None:

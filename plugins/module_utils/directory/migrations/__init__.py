@@ -10,7 +10,7 @@ transaction together with the new ``PRAGMA user_version``.  A step that has been
 
 from __future__ import annotations
 
-from . import m0001
+from . import m0001, m0002
 
-MIGRATIONS: tuple[tuple[str, ...], ...] = (m0001.STATEMENTS,)
+MIGRATIONS: tuple[tuple[str, ...], ...] = (m0001.STATEMENTS, m0002.STATEMENTS)
 SCHEMA_VERSION = len(MIGRATIONS)

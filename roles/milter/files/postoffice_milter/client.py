@@ -159,5 +159,5 @@ class MilterClient:
             if answer.code != CONTINUE:
                 break
         for step in (self.end_of_headers, lambda: self.body(body), self.end_of_message):
-            answer = step() if answer.code == CONTINUE else answer
+            answer = step() if answer.code in (CONTINUE, SKIP) else answer
         return answer

@@ -59,6 +59,7 @@ class Dialogue:
         self._send = send
         self._macros: dict[bytes, dict[bytes, bytes]] = {}
         self._header_is_answered = True
+        self._may_skip = False
         self._deferred: Reply | None = None
         self._events: dict[bytes, Callable[[bytes], bytes]] = {
             protocol.CONNECT: self._connect,
@@ -88,7 +89,8 @@ class Dialogue:
         version, actions, steps, _macros = protocol.read_negotiation(payload)
         if version < protocol.OLDEST_VERSION:
             raise ProtocolError(f"version {version} of the protocol")
-        unwanted = protocol.NO_UNKNOWN | (0 if self._wants_content else CONTENT_STEPS)
+        self._may_skip = bool(steps & protocol.CAN_SKIP)
+        unwanted = protocol.NO_UNKNOWN | protocol.CAN_SKIP | (0 if self._wants_content else CONTENT_STEPS)
         steps &= unwanted | protocol.NO_HEADER_REPLY
         self._header_is_answered = not steps & protocol.NO_HEADER_REPLY
         wanted = actions & protocol.SET_MACROS
@@ -137,7 +139,10 @@ class Dialogue:
         if reply is None:
             return GO_ON
         envelope = self._session.envelope
-        LOG.info("refused, login <%s>, sender %s: %s", printable(envelope.login), printable(envelope.sender), reply)
+        LOG.log(
+            logging.WARNING if reply.notable else logging.INFO,
+            "refused, login <%s>, sender %s: %s", printable(envelope.login), printable(envelope.sender), reply,
+        )  # fmt: skip
         return reply_packet(reply)
 
     def _connect(self, payload: bytes) -> bytes:
@@ -189,14 +194,17 @@ class Dialogue:
             self._session.finish()
             return reply_packet(self._deferred)
         reply = self._session.end_of_headers()
-        if reply is None and self._session.wants_content():
+        if reply is None and self._session.goes_on():
             return GO_ON
         self._session.finish()
         return self._judged(reply) if reply else packet(protocol.ACCEPT)
 
     def _body(self, payload: bytes) -> bytes:
-        """A part of the body."""
-        self._session.body(payload)
+        """A part of the body; when nobody reads it, the rest need not come."""
+        if self._session.wants_content():
+            self._session.body(payload)
+        elif self._may_skip:
+            return packet(protocol.SKIP)
         return GO_ON
 
     def _end_of_message(self, payload: bytes) -> bytes:

@@ -26,6 +26,7 @@ QUERIES = {
     "sender": "SELECT 1 FROM postfix_sender WHERE login = ? AND address IN (?, ?) LIMIT 1",
     "alias": "SELECT destination FROM postfix_alias WHERE address = ?",
     "catch_all": "SELECT destination FROM postfix_catch_all WHERE domain = ?",
+    "sending_limits": "SELECT sender, name, most FROM milter_sending_limit WHERE sender IN (?, ?)",
     "mailbox": "SELECT 1 FROM postfix_mailbox WHERE address = ? LIMIT 1",
 }
 
@@ -47,6 +48,9 @@ class Snapshot(Protocol):
 
     def is_mailbox(self, address: str) -> bool:
         """Whether mail for the address is kept here."""
+
+    def sending_limits(self, login: str) -> dict[str, int]:
+        """Return how much a login may send at most, by name of the limit, where the directory says so; 0: any."""
 
 
 @dataclass(frozen=True)
@@ -134,6 +138,11 @@ class _Rows:
 
     def is_mailbox(self, address: str) -> bool:
         return bool(self._all("mailbox", address))
+
+    def sending_limits(self, login: str) -> dict[str, int]:
+        everybody = f"@{login.rpartition('@')[2]}"
+        rows = self._connection.execute(QUERIES["sending_limits"], (everybody, login)).fetchall()
+        return {name: most for sender, name, most in sorted(rows, key=lambda row: row[0] != everybody)}
 
 
 class _ExpressionFile:

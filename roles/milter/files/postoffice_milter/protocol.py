@@ -19,6 +19,8 @@ ALL_ACTIONS = 0x1FF
 ALL_STEPS = 0x1FFFFF
 # Steps that a milter does not want to hear of, and those that it does not answer.
 NO_CONNECT, NO_HELO, NO_BODY, NO_UNKNOWN, NO_HEADER_REPLY = 0x1, 0x2, 0x10, 0x100, 0x80
+# Of a body, the milter may skip the rest.
+CAN_SKIP = 0x400
 MACROS_OF_CONNECTION, MACROS_OF_MAIL, MACROS_OF_RECIPIENT, MACROS_OF_MESSAGE = 0, 2, 3, 5
 
 NEGOTIATE, MACROS, ABORT, QUIT, QUIT_BUT_STAY = b"O", b"D", b"A", b"Q", b"K"

@@ -21,6 +21,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from . import settings, systemd
+from .limits import LimitCheck
 from .lookup import Directory
 from .quota import QuotaCheck, QuotaStatus
 from .senders import SenderCheck
@@ -29,6 +30,7 @@ from .session import Check
 from .settings import Settings
 from .spam import SpamCheck
 from .spamd import Spamd
+from .usage import Usage
 
 LOG = logging.getLogger("postoffice_milter")
 BACKLOG = 128
@@ -71,6 +73,8 @@ def checks(chosen: Settings) -> Sequence[Check]:
     if chosen.check_spam:
         scanner = Spamd(Path(chosen.spamd), float(chosen.spam_timeout))
         found.append(SpamCheck(scanner, chosen.spam_refused_from, chosen.spam_pass_on_failure))
+    if chosen.usage:
+        found.append(LimitCheck(directory(chosen), Usage(Path(chosen.usage)), chosen.limits))
     return found
 
 

@@ -46,6 +46,14 @@ class Check:
         """Judge the whole message, and say what is to be changed about it."""
         return Outcome()
 
+    def wants_end(self, envelope: Envelope) -> bool:
+        """Whether :meth:`end` has to be called for this message."""
+        return False
+
+    def end(self, envelope: Envelope) -> Reply | None:
+        """Say the last word about a message that nothing else is against."""
+        return None
+
 
 class Session:
     """Collects what a client says and asks every check in turn; the first refusal counts."""
@@ -78,8 +86,12 @@ class Session:
         return None
 
     def wants_headers(self) -> bool:
-        """Whether any check looks at this message's header."""
-        return self.wants_content() or any(check.wants_headers(self.envelope) for check in self._checks)
+        """Whether any check looks at this message's header, or at what comes behind it."""
+        return self.goes_on() or any(check.wants_headers(self.envelope) for check in self._checks)
+
+    def goes_on(self) -> bool:
+        """Whether any check has something to say after the header."""
+        return self.wants_content() or any(check.wants_end(self.envelope) for check in self._checks)
 
     def wants_content(self) -> bool:
         """Whether any check looks at the whole message."""
@@ -115,6 +127,9 @@ class Session:
                 if outcome.reply:
                     return outcome
                 changes += outcome.changes
+        for check in self._checks:
+            if check.wants_end(self.envelope) and (reply := check.end(self.envelope)):
+                return Outcome(reply)
         return Outcome(changes=tuple(changes))
 
     def finish(self) -> None:

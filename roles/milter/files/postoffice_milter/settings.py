@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 PATH = Path("/etc/postoffice/milter.json")
+LIMIT = "limit_"
 
 
 class SettingsError(Exception):
@@ -22,7 +23,8 @@ class Settings:
 
     Of a body, ``spam_scan_limit`` octets are scanned; from ``spam_refused_from`` points on mail is refused, 0: never.
     ``drain`` is how many seconds running sessions may take to end after a successor took over the socket, ``stop``
-    the same after a plain stop, when new sessions are refused meanwhile.
+    the same after a plain stop, when new sessions are refused meanwhile. What users send is counted in ``usage``; the
+    limits are those of everybody who has no other, 0 for none.
     """
 
     socket: str
@@ -39,6 +41,12 @@ class Settings:
     spam_scan_limit: int = 512 * 1024
     spam_refused_from: float = 15.0
     spam_pass_on_failure: bool = False
+    usage: str = ""
+    limit_messages_per_hour: int = 0
+    limit_messages_per_day: int = 0
+    limit_recipients_per_hour: int = 0
+    limit_recipients_per_day: int = 0
+    limit_new_recipients_per_day: int = 0
     drain: int = 300
     stop: int = 10
 
@@ -46,6 +54,11 @@ class Settings:
     def check_spam(self) -> bool:
         """Whether mail of strangers is scored."""
         return bool(self.spamd)
+
+    @property
+    def limits(self) -> dict[str, int]:
+        """How much everybody may send at most, by name of the limit."""
+        return {name.removeprefix(LIMIT): most for name, most in vars(self).items() if name.startswith(LIMIT)}
 
     @property
     def check_quota(self) -> bool:
@@ -69,15 +82,16 @@ def parse(text: str, origin: str) -> Settings:
             values[key] = value = float(value)
         if type(value).__name__ != known[key].type:
             raise SettingsError(f"{origin}: {key} must be {known[key].type}, not {type(value).__name__}")
-        if isinstance(value, int) and not isinstance(value, bool) and value < 1:
-            raise SettingsError(f"{origin}: {key} must be 1 or more")
+        least = 0 if key.startswith(LIMIT) else 1
+        if isinstance(value, int) and not isinstance(value, bool) and value < least:
+            raise SettingsError(f"{origin}: {key} must be {least} or more")
         if isinstance(value, float) and not 0 <= value < math.inf:
             raise SettingsError(f"{origin}: {key} must be 0 or more")
     for name, field in known.items():
         if field.default is MISSING and not values.get(name):
             raise SettingsError(f"{origin}: {name} is missing")
     settings = Settings(**values)
-    for name in ("socket", "directory", "expressions", "quota_status", "spamd"):
+    for name in ("socket", "directory", "expressions", "quota_status", "spamd", "usage"):
         path = getattr(settings, name)
         if path and not path.startswith("/"):
             raise SettingsError(f"{origin}: {name} must be an absolute path, not {path}")

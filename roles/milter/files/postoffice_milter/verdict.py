@@ -11,11 +11,15 @@ SHOWN_LIMIT = 120
 
 @dataclass(frozen=True)
 class Reply:
-    """An SMTP reply: ``code`` (400-599), enhanced ``status`` (RFC 3463) and one line of printable ASCII."""
+    """An SMTP reply: ``code`` (400-599), enhanced ``status`` (RFC 3463) and one line of printable ASCII.
+
+    A ``notable`` one is for the operator to look at as well.
+    """
 
     code: int
     status: str
     text: str
+    notable: bool = False
 
     def __post_init__(self) -> None:
         if not 400 <= self.code <= 599 or not self.status.startswith(f"{self.code // 100}."):

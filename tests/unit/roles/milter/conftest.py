@@ -17,6 +17,7 @@ CREATE TABLE postfix_alias (address TEXT, destination TEXT, keep_extension INTEG
 CREATE TABLE postfix_catch_all (domain TEXT, destination TEXT, PRIMARY KEY (domain, destination));
 CREATE TABLE postfix_mailbox (address TEXT PRIMARY KEY);
 CREATE TABLE postfix_sender (address TEXT, login TEXT, PRIMARY KEY (address, login));
+CREATE TABLE milter_sending_limit (sender TEXT, name TEXT, most INTEGER, PRIMARY KEY (sender, name));
 """
 MAILBOXES = ("alice", "bob", "full", "brim")
 ALIASES = (
@@ -42,6 +43,13 @@ SENDERS = (
     ("bob@example.org", "bob@example.org"),
     ("@lists.example.org", "bob@example.org"),
 )
+LIMITS = (
+    ("bob@example.org", "messages_per_hour", 2),
+    ("bob@example.org", "recipients_per_day", 0),
+    ("@example.org", "messages_per_hour", 9),
+    ("@example.org", "recipients_per_day", 8),
+    ("007@example.org", "messages_per_hour", 7),
+)
 
 
 def write_directory(path: Path, senders: tuple[tuple[str, str], ...] = SENDERS) -> None:
@@ -55,6 +63,7 @@ def write_directory(path: Path, senders: tuple[tuple[str, str], ...] = SENDERS) 
         connection.executemany("INSERT INTO postfix_alias VALUES (?, ?, 1)", ALIASES)
         connection.execute("INSERT INTO postfix_catch_all VALUES ('example.net', 'full@example.org')")
         connection.executemany("INSERT INTO postfix_sender VALUES (?, ?)", senders)
+        connection.executemany("INSERT INTO milter_sending_limit VALUES (?, ?, ?)", LIMITS)
         connection.commit()
     new.rename(path)
 

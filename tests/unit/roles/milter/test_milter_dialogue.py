@@ -95,7 +95,7 @@ def wait_until(condition: Callable[[], bool]) -> None:
 def test_what_is_needed_is_asked_for(start: Start, path: Path) -> None:
     start()
     with MilterClient(str(path)) as client:
-        assert client.steps == 0x193, "no connection, greeting, body, unknown commands; no answers to fields"
+        assert client.steps == 0x593, "no connection, greeting, body, unknown commands, answers to fields; may skip"
         assert client.actions == protocol.SET_MACROS
         assert client.macros == {0: "j", 2: "{auth_authen}", 3: "{rcpt_addr}", 5: "i"}
 
@@ -422,3 +422,54 @@ def test_a_server_that_has_no_thread_left_hangs_up(
     assert server.sessions.running() == 0
     with MilterClient(str(path)) as client:
         assert client.mail("s@x.example").goes_on
+
+
+class Counts(Check):
+    """Says the last word about messages of users, and remembers about which."""
+
+    def __init__(self, reply: Reply | None = None) -> None:
+        self.counted: list[list[str]] = []
+        self._reply = reply
+
+    def wants_headers(self, envelope: Envelope) -> bool:
+        return False
+
+    def wants_end(self, envelope: Envelope) -> bool:
+        return bool(envelope.login)
+
+    def end(self, envelope: Envelope) -> Reply | None:
+        self.counted.append(envelope.recipients)
+        return self._reply
+
+
+@pytest.mark.parametrize("login", ["", ALICE])
+@pytest.mark.parametrize("offered", [protocol.ALL_STEPS, protocol.ALL_STEPS & ~protocol.CAN_SKIP])
+def test_the_end_of_a_user_s_message_is_asked_for_and_its_body_is_not(
+    start: Start, path: Path, login: str, offered: int
+) -> None:
+    counts = Counts()
+    start(Reads(Outcome()), counts, body_limit=100)
+    with MilterClient(str(path), offered=offered) as client:
+        client.mail("s@x.example", login=login)
+        client.recipient("r@x.example")
+        assert client.data() == Answer(CONTINUE)
+        client.header("Subject", b"x")
+        assert client.end_of_headers() == Answer(CONTINUE)
+        skips = login and offered & protocol.CAN_SKIP
+        assert client.body(b"y" * 1000) == Answer(protocol.SKIP if skips else CONTINUE)
+        assert client.end_of_message() == Answer(CONTINUE)
+    assert counts.counted == ([["<r@x.example>"]] if login else [])
+
+
+def test_the_last_word_is_no_and_the_operator_is_told(
+    start: Start, path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    server = start(Counts(Reply(450, "4.7.1", "enough", notable=True)))
+    with MilterClient(str(path)) as client, caplog.at_level(logging.INFO, "postoffice_milter"):
+        client.mail("s@x.example", login=ALICE)
+        client.recipient("r@x.example")
+        assert client.message([("Subject", b"x")]) == Answer(protocol.REPLY, "450 4.7.1 enough")
+        assert server.sessions.in_message() == 0
+    assert [(record.levelname, record.getMessage()) for record in caplog.records] == [
+        ("WARNING", f"refused, login <{ALICE}>, sender <s@x.example>: 450 4.7.1 enough")
+    ]

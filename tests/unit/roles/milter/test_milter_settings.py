@@ -33,6 +33,8 @@ def test_defaults() -> None:
         ({"drain": "10"}, "drain must be int"),
         ({"drain": True}, "drain must be int"),
         ({"drain": 0}, "1 or more"),
+        ({"usage": "relative"}, "absolute"),
+        ({"limit_messages_per_hour": -1}, "0 or more"),
     ],
 )
 def test_what_is_wrong_is_named(change: dict[str, object], says: str) -> None:

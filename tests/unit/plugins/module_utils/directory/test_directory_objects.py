@@ -60,6 +60,25 @@ def test_a_mailbox_comes_changes_and_leaves(database: Path) -> None:
     assert do(database, objects.mailbox, address=zoe, state="active") == [(zoe, "restore")]
 
 
+def test_sending_limits_stay_until_others_are_given(database: Path) -> None:
+    def limits(kind: str) -> dict[str, int]:
+        return dict(information(str(database), "example.org")[kind][-1]["sending_limits"])
+
+    zoe, owner = "zoe@example.org", PLAYBOOK._replace(adopt=True)
+    do(database, objects.mailbox, address=zoe, sending_limits={"messages_per_day": 5, "recipients_per_day": None})
+    assert limits("mailboxes") == {"messages_per_day": 5}
+    assert do(database, objects.mailbox, address=zoe, quota="1G") == [(zoe, "update")]
+    assert limits("mailboxes") == {"messages_per_day": 5}
+    assert do(database, objects.mailbox, address=zoe, sending_limits={"messages_per_hour": 0}) == [(zoe, "update")]
+    assert limits("mailboxes") == {"messages_per_hour": 0}
+    assert do(database, objects.mailbox, address=zoe, sending_limits={}) == [(zoe, "update")]
+    assert limits("mailboxes") == {}
+    do(database, objects.domain, owner, name="example.org", defaults={"sending_limits": {"messages_per_day": 9}})
+    assert limits("domains") == {"messages_per_day": 9}
+    assert do(database, objects.domain, owner, name="example.org", limits={}) == [("example.org", "update")]
+    assert limits("domains") == {"messages_per_day": 9}
+
+
 def test_an_alias_comes_changes_and_is_deleted(database: Path) -> None:
     club = "club@example.org"
     assert do(database, objects.alias, address=club, destinations=["alice"]) == [(club, "create")]

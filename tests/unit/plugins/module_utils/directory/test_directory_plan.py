@@ -48,6 +48,7 @@ def structures(draw: st.DrawFn) -> list[dict[str, Any]]:
                         "state": draw(st.sampled_from(["active", "disabled"])),
                         "display_name": draw(st.sampled_from(["", "A", "B"])),
                         "may_send_as": draw(st.lists(st.sampled_from(["x", "@y.example"]), unique=True)),
+                        "sending_limits": draw(st.sampled_from([{}, {"messages_per_day": 5, "recipients_per_day": 0}])),
                         "password_hash": draw(st.sampled_from([HASH, OTHER_HASH])),
                     }
                     for name in boxes
@@ -61,6 +62,7 @@ def structures(draw: st.DrawFn) -> list[dict[str, Any]]:
                 ],
                 "catch_all": draw(st.sampled_from([[], ["u@v.example"]])),
                 "expressions": draw(st.sampled_from([[], [{"pattern": "x.", "destinations": "u+$0@v.example"}]][:1])),
+                "defaults": draw(st.sampled_from([{}, {"sending_limits": {"messages_per_hour": 3}}])),
                 "limits": draw(st.sampled_from([{}, {"max_mailboxes": 9, "max_quota": "9G", "max_aliases": 9}][:1])),
             }
         )
@@ -128,6 +130,7 @@ def test_what_is_told_is_what_differs(first: list[dict[str, Any]], second: list[
             ("alias", before.aliases, after.aliases),
             ("mailbox", before.mailboxes, after.mailboxes),
             ("mailbox", before.senders, after.senders),
+            ("mailbox", before.sending_limits, after.sending_limits),
         )
         for name in old.keys() | new.keys()
         if old.get(name) != new.get(name)

@@ -41,6 +41,8 @@ ROWS: dict[str, dict[str, Any]] = {
         "removed_at": 7,
     },
     "mailbox_sender": {"mailbox": "a@0123.example", "sender": "@lists.example"},
+    "mailbox_sending_limit": {"mailbox": "a@0123.example", "name": "messages_per_day", "most": 0},
+    "domain_sending_limit": {"domain": "0123.example", "name": "messages_per_day", "most": 0},
     "alias": {"address": "c@0123.example", "managed_by": "inventory", "removed_at": 7},
     "alias_destination": {"alias": "c@0123.example", "destination": "a@0123.example"},
 }
@@ -54,6 +56,8 @@ KEYS = {
     "relay_recipient": ["domain", "address"],
     "mailbox": ["address"],
     "mailbox_sender": ["mailbox", "sender"],
+    "mailbox_sending_limit": ["mailbox", "name"],
+    "domain_sending_limit": ["domain", "name"],
     "alias": ["address"],
     "alias_destination": ["alias", "destination"],
 }
@@ -63,6 +67,8 @@ PARENTS = {
     "domain_expression_destination": "domain_expression",
     "relay_recipient": "domain",
     "mailbox_sender": "mailbox",
+    "mailbox_sending_limit": "mailbox",
+    "domain_sending_limit": "domain",
     "alias_destination": "alias",
 }
 
@@ -184,6 +190,12 @@ def test_an_alias_has_a_target_and_a_relay_a_next_hop(
 def test_a_mailbox_is_refused(tables: sqlite3.Connection, change: dict[str, Any]) -> None:
     with pytest.raises(sqlite3.IntegrityError, match="CHECK constraint failed"):
         insert(tables, "mailbox", **change)
+
+
+@pytest.mark.parametrize("table", ["mailbox_sending_limit", "domain_sending_limit"])
+def test_nobody_sends_less_than_nothing(filled: sqlite3.Connection, table: str) -> None:
+    with pytest.raises(sqlite3.IntegrityError, match="CHECK constraint failed"):
+        replace(filled, table, most=-1)
 
 
 @pytest.mark.parametrize("state", ["active", "disabled", "send-only", "receive-only"])

@@ -20,6 +20,7 @@ import pytest
 from mail_model import HASH, apply, opened, rows
 
 from ansible_collections.postoffice.mail.plugins.module_utils.directory import errors, migrations, reconcile, store
+from ansible_collections.postoffice.mail.plugins.module_utils.directory.publishing import Settings, publish
 
 PACKAGE = Path(store.__file__).parent
 
@@ -48,7 +49,7 @@ def test_a_migration_that_fails_leaves_nothing(tmp_path: Path, monkeypatch: pyte
     before = (tmp_path / "d").read_bytes()
     broken = (*migrations.MIGRATIONS, ("CREATE TABLE another (x) STRICT", "INSERT INTO nowhere VALUES (1)"))
     monkeypatch.setattr(store, "MIGRATIONS", broken)
-    monkeypatch.setattr(store, "SCHEMA_VERSION", 2)
+    monkeypatch.setattr(store, "SCHEMA_VERSION", migrations.SCHEMA_VERSION + 1)
     with pytest.raises(errors.StoreError):
         apply(tmp_path / "d", site(1))
     assert (tmp_path / "d").read_bytes()[100:] == before[100:]
@@ -61,11 +62,25 @@ def test_a_migration_brings_an_older_file_up_to_date(tmp_path: Path, monkeypatch
     step = ("UPDATE mailbox SET display_name = 'migrated'",)
     monkeypatch.setattr(store, "MIGRATIONS", (*migrations.MIGRATIONS, step))
     for module in (store, reconcile):
-        monkeypatch.setattr(module, "SCHEMA_VERSION", 2)
+        monkeypatch.setattr(module, "SCHEMA_VERSION", migrations.SCHEMA_VERSION + 1)
     assert apply(tmp_path / "d", site(1), dry_run=True).changed
     assert (tmp_path / "d").read_bytes() == before
     assert apply(tmp_path / "d", site(1)).changed
-    assert rows(tmp_path / "d", "PRAGMA user_version") == [(2,)]
+    assert rows(tmp_path / "d", "PRAGMA user_version") == [(migrations.SCHEMA_VERSION + 1,)]
+
+
+@pytest.mark.parametrize("version", range(1, migrations.SCHEMA_VERSION))
+def test_what_an_earlier_release_stored_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, version: int) -> None:
+    store.create(str(tmp_path / "d"))
+    with monkeypatch.context() as earlier, store.connect(str(tmp_path / "d")) as connection:
+        earlier.setattr(store, "SCHEMA_VERSION", version)
+        store.migrate(connection)
+        connection.execute("INSERT INTO domain (name, kind, managed_by) VALUES ('a.example', 'local', 'x')").close()
+        connection.execute("INSERT INTO mailbox (address, managed_by) VALUES ('a@a.example', 'x')").close()
+    assert apply(tmp_path / "d", site(1)).changed
+    assert rows(tmp_path / "d", "PRAGMA user_version") == [(migrations.SCHEMA_VERSION,)]
+    assert ("a@a.example",) in rows(tmp_path / "d", "SELECT address FROM mailbox WHERE removed_at IS NULL")
+    assert publish(Settings(str(tmp_path / "d"), str(tmp_path / "published"))).written
 
 
 @pytest.mark.parametrize(

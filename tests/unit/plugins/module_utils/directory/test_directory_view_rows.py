@@ -98,6 +98,8 @@ SENDERS = [
     ("eva@org.example", "eva-too@org.example"),
     ("gus@gone.example", "gus-too@org.example"),
 ]
+MAILBOX_LIMITS = [("ann@org.example", "messages_per_day", 7), ("ann@org.example", "messages_per_hour", 0)]
+DOMAIN_LIMITS = [("org.example", "messages_per_day", 5)]
 
 
 @pytest.fixture(scope="module")
@@ -116,6 +118,8 @@ def directory() -> Iterator[sqlite3.Connection]:
             MAILBOXES,
         ).close()
         many("INSERT INTO mailbox_sender VALUES (?, ?)", SENDERS).close()
+        many("INSERT INTO mailbox_sending_limit VALUES (?, ?, ?)", MAILBOX_LIMITS).close()
+        many("INSERT INTO domain_sending_limit VALUES (?, ?, ?)", DOMAIN_LIMITS).close()
         left = [(name, LEFT if name in LEFT_ALIASES else None) for name in ALIASES]
         many("INSERT INTO alias (address, removed_at, managed_by) VALUES (?, ?, 'me')", left).close()
         pairs = [(name, destination) for name, destinations in ALIASES.items() for destination in destinations]
@@ -218,6 +222,15 @@ def test_who_may_send_as_whom(directory: sqlite3.Connection) -> None:
         ("cyd-too@remote.example", "cyd@org.example"),
     ]
     assert rows(directory, "postfix_sender") == sorted([*everywhere(own), *granted])
+
+
+def test_how_much_may_be_sent(directory: sqlite3.Connection) -> None:
+    """What a mailbox has of its own, and what holds for the rest of its domain."""
+    assert rows(directory, "milter_sending_limit") == [
+        ("@org.example", "messages_per_day", 5),
+        ("ann@org.example", "messages_per_day", 7),
+        ("ann@org.example", "messages_per_hour", 0),
+    ]
 
 
 def test_recipients_that_are_relayed(directory: sqlite3.Connection) -> None:
