@@ -54,6 +54,7 @@ EXPECTED = [
         r"open(dkim|dmarc)\.service: (Main process exited, code=killed, status=9/KILL|Failed with .*'signal')",
         DELIBERATE,
     ),
+    Expected("postfix/smtpd", r"warning: hostname mx\.bogus\.example does not resolve to address", DELIBERATE),
     Expected("opendmarc", "multi-valued From field detected", DELIBERATE),
     Expected("postfix/dnsblog", r"lookup error for DNS query \S+\.dns[bw]l\.example: .*try again", DELIBERATE),
     Expected(
