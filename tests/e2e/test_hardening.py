@@ -32,6 +32,7 @@ DAEMONS = (
 EXPOSURE = {
     "postfix": 3.5,
     "dovecot": 3.5,
+    "fail2ban": 3.0,
     "postgrey": 1.5,
     "postoffice-milter": 1.5,
     "postoffice-publish": 2.0,

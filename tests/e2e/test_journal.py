@@ -59,7 +59,7 @@ EXPECTED = [
     Expected("postfix/dnsblog", r"lookup error for DNS query \S+\.dns[bw]l\.example: .*try again", DELIBERATE),
     Expected(
         "systemd",
-        r"postgrey\.service: (Main process exited, code=killed, status=9|Failed with result 'signal')",
+        r"(postgrey|fail2ban)\.service: (Main process exited, code=killed, status=9|Failed with result 'signal')",
         DELIBERATE,
     ),
     Expected(

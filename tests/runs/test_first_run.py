@@ -21,7 +21,7 @@ def started(unit):
     entries = map(json.loads, journal.splitlines())
     return min(int(entry["__REALTIME_TIMESTAMP"]) / 1e6 for entry in entries if entry.get("JOB_TYPE") == "start")
 installed = [datetime.datetime.strptime(text, "%Y-%m-%d  %H:%M:%S").timestamp() for text in ended]
-units = ("dovecot.service", "postfix.service", "postgrey.service", "unbound.service")
+units = ("dovecot.service", "fail2ban.service", "postfix.service", "postgrey.service", "unbound.service")
 print(json.dumps([installed, {unit: started(unit) for unit in units}]))
 """
 

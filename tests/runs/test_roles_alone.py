@@ -312,6 +312,17 @@ for client in ("mx.partner.example", "stranger.example"):
     play(bare, {"postgrey_enabled": False}, playbook=playbook).demand_unchanged()
 
 
+def test_fail2ban(bare: Host, tmp_path: Path) -> None:
+    run_alone(bare, "fail2ban", {"fail2ban_own_networks": ["198.51.100.0/24"]}, tmp_path)
+    bare.shell.run("fail2ban-client", "set", "postoffice-mail", "banip", "192.0.2.1")
+    wait_for(lambda: "192.0.2.1" in bare.shell.output("nft", "list", "ruleset"), "the ban")
+    playbook = str(tmp_path / "play.yml")
+    play(bare, {"fail2ban_enabled": False}, playbook=playbook).demand()
+    assert "192.0.2.1" not in bare.shell.output("nft", "list", "ruleset")
+    assert bare.shell.run("fail2ban-client", "status", "postoffice-mail", check=False).returncode != 0
+    play(bare, {"fail2ban_enabled": False}, playbook=playbook).demand_unchanged()
+
+
 def test_postfix(bare: Host, tmp_path: Path) -> None:
     bare.shell.run("mkdir", "/etc/own")
     bare.shell.run(

@@ -36,6 +36,7 @@ def _variable(name: str) -> Callable[[Deployment], bool]:
 FEATURES: dict[str, Callable[[Deployment], bool]] = {
     "aliases": _address("info@example.org"),
     "alias domain": _domain("example.net"),
+    "bans": _variable("fail2ban_failures"),
     "blocklists": lambda deployment: bool(deployment.variables.get("postfix_usual_blocklists")) and deployment.resolves,
     "catch-all": _domain("example.com"),
     "compression": _variable("dovecot_compression"),

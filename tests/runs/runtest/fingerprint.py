@@ -30,6 +30,7 @@ EXCLUDED = {
 # resolver and the clients of the test's network have addresses of their own), though not who may read them.
 WITHOUT_CONTENT = (
     "/etc/aliases.db",
+    "/etc/fail2ban/jail.d/",
     "/etc/postoffice/dkim/",
     "/etc/postfix/tables/postscreen_access.cidr",
     "/etc/postgrey/whitelist_clients.local",
@@ -59,10 +60,12 @@ ROOTS = (
 )
 UNITS = (
     "dovecot.service",
+    "fail2ban.service",
     "opendkim.service",
     "opendmarc.service",
     "postfix.service",
     "postgrey.service",
+    "postoffice-fail2ban-check.timer",
     "postoffice-learning.path",
     "postoffice-lookup.service",
     "postoffice-lookup.socket",

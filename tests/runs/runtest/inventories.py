@@ -66,6 +66,7 @@ def after() -> dict[str, Any]:
         "dovecot_quota_warnings": [70, 90],
         "dovecot_settings": {"mail_max_userip_connections": 44},
         "dovecot_sieve_site": [SCRIPT],
+        "fail2ban_failures": 5,
         "milter_check_names": False,
         "opendkim_selectors": [{"selector": "mail"}, {"selector": "edwards", "algorithm": "ed25519"}],
         "opendmarc_reject": False,
