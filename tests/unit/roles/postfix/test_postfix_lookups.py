@@ -339,10 +339,16 @@ def test_only_what_looks_like_a_sender_of_ours_is_asked_about(recipient: str, as
     assert (pcre("etc/postfix/tables/srs_recipients.pcre.j2", recipient, **SRS) is not None) is asked
 
 
+def test_a_sender_that_was_not_rewritten_becomes_nobody_and_one_that_was_stays() -> None:
+    table = "etc/postfix/tables/srs_senders.pcre.j2"
+    assert pcre(table, "SRS0=abcd=XY=x.example=bob@partner.example", **SRS) == "double-bounce@mail.example.org"
+    assert pcre(table, "SRS0=abcd=XY=x.example=bob@Mail.example.org", **SRS) is None
+
+
 def test_forwards_are_rewritten_on_their_second_way_only() -> None:
     parsed = settings(render(MAIN, **ALONE, **SRS, **SMARTHOSTS, postfix_directory="/d"))
     assert "sender_canonical_maps" not in parsed
-    assert parsed["srs_sender_maps"] == "tcp:127.0.0.1:1, static:double-bounce@mail.example.org"
+    assert parsed["srs_sender_maps"] == "tcp:127.0.0.1:1, pcre:/etc/postfix/tables/srs_senders.pcre"
     assert parsed["virtual_alias_maps"].startswith(
         "pipemap:{pcre:/etc/postfix/tables/srs_recipients.pcre, tcp:127.0.0.1:2}, "
     )
