@@ -71,6 +71,7 @@ WEAKER = {
 # Which tests notice: those whose name matches come first, then the rest of the files; the first line whose expression
 # matches the mutant counts.
 TOPICS = (
+    (r"10029|srs", "forward|keeps_its_sender", ("forwarding",)),
     (r"^smtp_tls_(security|policy)", "contradicts|not_kept|overridden", ("outgoing",)),
     (r"^postscreen_", "blocklist|allow_list|before_being|own_network|operator|strangers", ("postscreen",)),
     (r"^smtp_", "passed_on", ("relay", "smarthost")),
@@ -126,6 +127,18 @@ UNSEEN = {
     "465/inet/smtpd_tls_security_level: ": "the wrapper demands encryption, with the mandatory protocols and ciphers",
     "587/inet/milter_macro_daemon_name: ": "for milters of others; ours looks at the login",
     "465/inet/milter_macro_daemon_name: ": "the same",
+    "cleanup-srs/unix/message_size_limit: ": "for a message just below the limit, a header longer the second time",
+    "127.0.0.1:10029/inet/message_size_limit: ": "the same",
+    "127.0.0.1:10029/inet/mynetworks: ": "only programs of the host reach it",
+    "127.0.0.1:10029/inet/smtpd_client_restrictions: not": "the same",
+    "127.0.0.1:10029/inet/smtpd_client_restrictions: without reject": "the same",
+    "127.0.0.1:10029/inet/smtpd_relay_restrictions: without reject": "the same",
+    "127.0.0.1:10029/inet/smtpd_helo_restrictions: ": "what is on its second way was judged on its first",
+    "127.0.0.1:10029/inet/smtpd_milters: ": "the same",
+    "127.0.0.1:10029/inet/smtpd_recipient_restrictions: ": "the same",
+    "127.0.0.1:10029/inet/smtpd_sender_restrictions: ": "the same",
+    "127.0.0.1:10029/inet/smtpd_tls_security_level: ": "it is spoken to without TLS, whatever it offers",
+    "srs/unix/smtp_tls_": "it only talks to the host itself, which offers no TLS there",
 }
 
 
