@@ -81,6 +81,12 @@ EXPECTED = [
     Expected(
         "postfix/submissions?/smtpd", "TLS library problem: .*(unsupported protocol|no shared cipher)", DELIBERATE
     ),
+    Expected(
+        "postfix/srs/cleanup",
+        "connect to TCP map 127.0.0.1:10001|tcp:127.0.0.1:10001 lookup error|sender_canonical_maps map lookup problem",
+        DELIBERATE,
+    ),
+    Expected("postfix/srs/smtp", "said: 451 4.3.0 Error: queue file write error", DELIBERATE),
     Expected("postfix/smtp", "(policy socketmap server|policy|policy table) (temporary|lookup) error", DELIBERATE),
     Expected("postfix/smtp", "TLS policy lookup for sts-ok.example/.*: client TLS configuration problem", DELIBERATE),
     Expected(
