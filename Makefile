@@ -75,6 +75,11 @@ lint-importer: $(BUILD)/importer.stamp
 lint-%: python
 	@python tools/parts.py --show lint:$*
 
+# npm carries the corpus of real mail; Debian's is taken where there is none.
+bench-mail: hosts
+	@command -v npm >/dev/null || { $(call debian-packages,npm); }
+	@python -m ansible_collections.postoffice.mail.tests.bench.mail $(ARGS)
+
 bench-%: hosts
 	@python -m ansible_collections.postoffice.mail.tests.bench.$*
 

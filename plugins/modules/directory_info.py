@@ -63,6 +63,7 @@ domains:
     expressions: {description: Regular-expression aliases., type: list, elements: dict}
     default_quota: {description: The default quota in bytes., type: int}
     limits: {description: Its limits., type: dict}
+    sending_limits: {description: "How much its mailboxes may send by default, 0 for without limit.", type: dict}
     managed_by: {description: Who manages it., type: str}
     removed_at: {description: "When it left the directory, in seconds since 1970.", type: int}
 mailboxes:
