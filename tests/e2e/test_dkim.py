@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterator, Mapping
 from email.message import EmailMessage
 
@@ -98,7 +99,8 @@ def test_ed25519_passes_without_the_other_signature(
     assert "k=ed25519" in value
     with internet.records("example.org", "edwards._domainkey", "TXT", record(value)):
         sent = mail_program(alice).send(READER)
-        assert internet.judged(sent).results["dkim"] == "pass"
+        judged = " ".join(results(internet.received(sent).message))
+    assert re.search(r"dkim=pass header\.d=example\.org [^;]*header\.a=ed25519-sha256 header\.s=edwards", judged)
 
 
 def test_every_domain_and_the_host_itself_have_a_key_of_their_own(
@@ -200,7 +202,7 @@ def signed_otherwise(internet: Internet, domain: str = "good.example") -> EmailM
     signature = other.split(b"\r\n", 1)[0] + b"".join(
         line for line in other.split(b"\r\n")[1:] if line.startswith((b" ", b"\t"))
     )
-    value = b" ".join(signature.partition(b":")[2].split()).decode().replace("d=good.example", f"d={domain}")
+    value = b" ".join(signature.partition(b":")[2].split()).decode().replace("good.example", domain)
     return compose(to=ALICE, sender=sender, headers=[("DKIM-Signature", value)])
 
 

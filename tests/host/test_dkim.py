@@ -98,9 +98,10 @@ def records(player: Player, variables: Mapping[str, Any], *, check: bool) -> Pla
 
 def line(played: Played, selector: str) -> str:
     """The data of the record of a key, as it was printed."""
-    found = re.search(rf"{selector}\._domainkey\.{re.escape(DOMAIN)}\. 3600 IN TXT (.*\")", played.output)
+    name = re.escape(f"{selector}._domainkey.{DOMAIN}.")
+    found = re.search(rf'^ +{name} 3600 IN TXT (".*")$', played.output, re.MULTILINE)
     assert found, played.output
-    return found[1].replace('\\"', '"').removesuffix('"').rstrip('"') + '"'
+    return found[1]
 
 
 def judged_selector(host: Shell, internet: Internet) -> tuple[str, str]:
@@ -113,6 +114,7 @@ def judged_selector(host: Shell, internet: Internet) -> tuple[str, str]:
     return (found[1] if found else ""), internet.judged(message).results["dkim"]
 
 
+@pytest.mark.debian13_is_enough
 @pytest.mark.usefixtures("rotating")
 def test_a_key_is_changed_in_stages(player: Player, host: Shell, internet: Internet) -> None:
     run(player, PUBLISH)
