@@ -173,13 +173,13 @@ def test_it_tries_by_itself_whether_it_still_bites(host: Shell) -> None:
 def test_it_notices_when_log_ins_are_no_longer_recognised(host: Shell) -> None:
     path = f"/etc/fail2ban/filter.d/{JAIL}.conf"
     kept = host.output("cat", path)
-    host.run("sed", "--in-place", "s/auth failed/auth faild/", path)
+    host.run("sed", "--in-place", "s/SASL/SASSL/", path)
     try:
         told = host.run("/usr/local/lib/postoffice/fail2ban-config", "self-check", check=False)
     finally:
         host.run("sh", "-c", f"cat > {path}", stdin=kept)
     assert told.returncode == 1
-    assert "port 993: a failed log-in is not recognised" in told.stderr
+    assert "port 465: a failed log-in is not recognised" in told.stderr
 
 
 def test_it_comes_back_by_itself_and_still_bans(
