@@ -80,6 +80,10 @@ bench-mail: hosts
 	@command -v npm >/dev/null || { $(call debian-packages,npm); }
 	@python -m ansible_collections.postoffice.mail.tests.bench.mail $(ARGS)
 
+bench-bayes: hosts
+	@command -v npm >/dev/null || { $(call debian-packages,npm); }
+	@python -m ansible_collections.postoffice.mail.tests.bench.bayes $(ARGS)
+
 bench-%: hosts
 	@python -m ansible_collections.postoffice.mail.tests.bench.$*
 

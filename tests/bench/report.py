@@ -19,13 +19,17 @@ FOLDER = Path(__file__).resolve().parents[2] / "build" / "bench"
 
 @dataclass(frozen=True)
 class Row:
-    """One measured cost: lower is better. `wanted` is the upper bound of value over baseline, or None."""
+    """One measured cost: lower is better.
+
+    `wanted` is the upper bound of value over baseline, of the value itself where it is `absolute`, or None.
+    """
 
     case: str
     value: float
     unit: str
     baseline: float | None = None
     wanted: float | None = None
+    absolute: bool = False
 
     @property
     def ratio(self) -> float | None:
@@ -33,7 +37,8 @@ class Row:
 
     @property
     def holds(self) -> bool | None:
-        return None if self.wanted is None or self.ratio is None else self.ratio <= self.wanted
+        measured = self.value if self.absolute else self.ratio
+        return None if self.wanted is None or measured is None else measured <= self.wanted
 
     def as_json(self) -> dict[str, Any]:
         fields = {"case": self.case, "value": self.value, "unit": self.unit, "baseline": self.baseline}
