@@ -1,15 +1,16 @@
 # Copyright (c) The Post Office authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Teach SpamAssassin what people say about their mail: postoffice-learning learn|check|show.
+"""Teach SpamAssassin what people say about their mail: postoffice-learning learn|check|show|self-check.
 
 Whoever moves a message into Junk, or out of it, has a copy dropped into the spool: a line ``CLASS USER``, then the
 message. Clients wait for nothing else. This program teaches in the order of arrival, by the SPAMC protocol (TELL), and
 counts. A message that cannot be taught now stays in the spool.
 
-learn    teach what lies in the spool, and end
-check    whether the settings can be read and spool and counters are where they belong
-show     print what was learned, by user
+learn       teach what lies in the spool, and end
+check       whether the settings can be read and spool and counters are where they belong
+show        print what was learned, by user, how many messages wait, and for how many seconds the oldest one does
+self-check  move a message into Junk and out of it, and fail when it is not learned both times; nothing of it remains
 """
 
 from __future__ import annotations
@@ -17,10 +18,14 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import socket
+import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Iterator, Mapping
+import uuid
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,6 +35,18 @@ ANSWER = re.compile(r"SPAMD/\d+\.\d+ (\d+) (\S+)")
 ANSWER_LIMIT = 16 * 1024
 STALE = 3600  # seconds after which an unfinished drop is nobody's any more
 SITE = "*"
+SELF_CHECK = "self-check"  # no address: who is no user, and whose messages are forgotten at once
+SELF_CHECK_WITHIN = 120.0  # seconds; others may be first
+DIALOGUE_STEPS = 6
+SENDMAIL = "/usr/sbin/sendmail"
+SELF_CHECK_MESSAGE = """\
+From: <>\r
+To: {user}\r
+Subject: Post Office self-check {id}\r
+Message-ID: <{id}@self-check.invalid>\r
+\r
+A message that nobody wrote, {id}, moved to see whether the filter learns.\r
+"""
 
 
 class LearningError(Exception):
@@ -38,13 +55,21 @@ class LearningError(Exception):
 
 @dataclass(frozen=True)
 class Settings:
-    """Where spool, counters and spamd are, how long spamd may take, and what is too large to be of use."""
+    """Where spool, counters and spamd are, how long spamd may take, and what is too large to be of use.
+
+    For the self-check: a program that speaks IMAP as a user who has logged in, with ``{home}`` where it keeps mail, who
+    runs it, and the folder for spam. Without a program the message is dropped into the spool as that program would.
+    """
 
     spool: Path
     counters: Path
     spamd: str
     timeout: float
     size_limit: int
+    drop: str
+    session: tuple[str, ...] = ()
+    mail_user: str = ""
+    junk: str = "Junk"
 
     @classmethod
     def read(cls, path: Path) -> Settings:
@@ -56,6 +81,10 @@ class Settings:
             str(given["spamd"]),
             float(given["timeout"]),
             int(given["size_limit"]),
+            str(given["drop"]),
+            tuple(given["session"]),
+            str(given["mail_user"]),
+            str(given["junk"]),
         )
 
 
@@ -89,17 +118,24 @@ def waiting(spool: Path) -> list[Path]:
 
 def tell(settings: Settings, drop: Drop) -> bool:
     """Teach one message; return whether it was new. Raises :class:`LearningError` when spamd cannot be asked."""
-    kind = b"spam" if drop.kind == "spam" else b"ham"
-    question = b"TELL SPAMC/1.5\r\nMessage-class: %b\r\nSet: local\r\nContent-length: %d\r\n\r\n" % (
-        kind,
-        len(drop.message),
-    )
+    kind = "spam" if drop.kind == "spam" else "ham"
+    return "didset:" in asked(settings, f"Message-class: {kind}\r\nSet: local", drop.message)
+
+
+def forget(settings: Settings, drop: Drop) -> None:
+    """Let a message count for nothing again. Raises :class:`LearningError` when spamd cannot be asked."""
+    asked(settings, "Remove: local", drop.message)
+
+
+def asked(settings: Settings, fields: str, message: bytes) -> str:
+    """Return, in lower case, what spamd answers to TELL. Raises :class:`LearningError` when it cannot be asked."""
+    question = f"TELL SPAMC/1.5\r\n{fields}\r\nContent-length: {len(message)}\r\n\r\n".encode()
     deadline = time.monotonic() + settings.timeout
     try:
         with socket.socket(socket.AF_UNIX) as connection:
             connection.settimeout(settings.timeout)
             connection.connect(settings.spamd)
-            connection.sendall(question + drop.message)
+            connection.sendall(question + message)
             connection.shutdown(socket.SHUT_WR)
             answer = b"".join(received(connection, deadline)).decode("ascii", "replace")
     except OSError as error:
@@ -107,7 +143,7 @@ def tell(settings: Settings, drop: Drop) -> bool:
     status = ANSWER.match(answer)
     if not status or status[1] != "0":
         raise LearningError(f"{settings.spamd}: answered {answer[:80]!r}")
-    return "didset:" in answer.lower()
+    return answer.lower()
 
 
 def received(connection: socket.socket, deadline: float) -> Iterator[bytes]:
@@ -136,7 +172,7 @@ def count(counters: Mapping[str, Mapping[str, int]], drop: Drop, new: bool) -> C
     """Return the counters with one more; what was known already is counted apart."""
     name = drop.kind if new else "known"
     changed = {user: dict(values) for user, values in counters.items()}
-    for user in (drop.user, SITE):
+    for user in (drop.user,) if drop.user == SELF_CHECK else (drop.user, SITE):
         values = changed.setdefault(user, {"spam": 0, "ham": 0, "known": 0})
         values[name] = values.get(name, 0) + 1
     return changed
@@ -174,6 +210,8 @@ def teach(settings: Settings, path: Path) -> None:
         print(f"<6>too large to learn from, {len(drop.message)} octets, user {drop.user}", file=sys.stderr)
     else:
         new = tell(settings, drop)
+        if drop.user == SELF_CHECK:
+            forget(settings, drop)
         write_counters(settings.counters, count(read_counters(settings.counters), drop, new))
         print(f"<6>learned {drop.kind}, user {drop.user}{'' if new else ', known already'}", file=sys.stderr)
     path.unlink()
@@ -190,10 +228,95 @@ def remove_leftovers(spool: Path) -> None:
 
 
 def show(settings: Settings) -> int:
-    """Print the counters, everybody first."""
-    counters = read_counters(settings.counters)
-    print(json.dumps({"waiting": len(waiting(settings.spool)), "learned": counters}, sort_keys=True))
+    """Print the counters and what waits."""
+    paths = waiting(settings.spool)
+    oldest = max(0, int(time.time() - paths[0].stat().st_mtime)) if paths else 0
+    found = {"learned": read_counters(settings.counters), "oldest": oldest, "waiting": len(paths)}
+    print(json.dumps(found, sort_keys=True))
     return 0
+
+
+def self_check(settings: Settings) -> int:
+    """Move a message as a mail program does, see that it is learned as spam and then as ham; return the exit status."""
+    before = counted(settings)
+    message = SELF_CHECK_MESSAGE.format(user=SELF_CHECK, id=uuid.uuid4()).encode()
+    try:
+        move(settings, message)
+        deadline = time.monotonic() + SELF_CHECK_WITHIN
+        while missing := [kind for kind in ("spam", "ham") if counted(settings)[kind] <= before[kind]]:
+            if time.monotonic() > deadline:
+                raise LearningError(f"a message was moved and not learned as {missing[0]}: {why_not(settings)}")
+            time.sleep(0.2)
+    except (LearningError, OSError, subprocess.SubprocessError) as error:
+        print(f"<3>SpamAssassin does not learn: {error}", file=sys.stderr)
+        tell_root(f"SpamAssassin does not learn: {error}")
+        return 1
+    print("<6>a message that was moved into Junk and out of it was learned both times", file=sys.stderr)
+    return 0
+
+
+def tell_root(text: str) -> None:
+    """Send root a mail, where the host can."""
+    mail = f"To: root\nSubject: Post Office: the spam filter does not learn\n\n{text}\n".encode()
+    try:
+        subprocess.run([SENDMAIL, "root"], input=mail, capture_output=True, timeout=SELF_CHECK_WITHIN, check=True)
+    except (OSError, subprocess.SubprocessError) as error:
+        print(f"<4>root cannot be told: {error}", file=sys.stderr)
+
+
+def counted(settings: Settings) -> Mapping[str, int]:
+    return {"spam": 0, "ham": 0} | read_counters(settings.counters).get(SELF_CHECK, {})
+
+
+def why_not(settings: Settings) -> str:
+    """Say how far the message came."""
+    number = len(waiting(settings.spool))
+    if number:
+        return f"{number} messages wait in {settings.spool}; see journalctl -u postoffice-learning -u spamd"
+    return f"nothing arrived in {settings.spool}; see journalctl -u dovecot -u postoffice-learning.path"
+
+
+def move(settings: Settings, message: bytes) -> None:
+    """Move a message into Junk and out of it, in a mailbox that lasts as long. Raises :class:`LearningError`."""
+    if not settings.session:
+        for kind in ("spam", "ham"):
+            as_mail_user(settings, [settings.drop, kind, SELF_CHECK], message)
+        return
+    with tempfile.TemporaryDirectory() as home:
+        if settings.mail_user:
+            shutil.chown(home, settings.mail_user)
+        program = [word.format(home=home) for word in settings.session]
+        said = as_mail_user(settings, program, dialogue(settings.junk, message), home).decode("utf-8", "replace")
+    refused = re.search(r"^a\d (?:NO|BAD) .*", said, re.MULTILINE)
+    if refused or len(re.findall(r"^a\d OK ", said, re.MULTILINE)) != DIALOGUE_STEPS:
+        raise LearningError(f"{program[0]} moves no message: {(refused[0] if refused else said[-300:]).strip()}")
+
+
+def dialogue(junk: str, message: bytes) -> bytes:
+    """Return what a mail program says (RFC 9051): a message arrives, is moved into Junk, and back."""
+    folder = junk.replace("\\", "\\\\").replace('"', '\\"')
+    moves = [f"APPEND INBOX {{{len(message)}+}}\r\n{message.decode()}", "SELECT INBOX", f'MOVE 1 "{folder}"']
+    moves += [f'SELECT "{folder}"', "MOVE 1 INBOX", "LOGOUT"]
+    return "".join(f"a{number} {words}\r\n" for number, words in enumerate(moves, 1)).encode()
+
+
+def as_mail_user(settings: Settings, argv: Sequence[str], stdin: bytes, home: str = "/") -> bytes:
+    """Run a program as the user of the mailboxes. Raises :class:`LearningError` when it fails."""
+    done = subprocess.run(
+        argv,
+        input=stdin,
+        capture_output=True,
+        timeout=SELF_CHECK_WITHIN,
+        check=False,
+        cwd=home,
+        env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "HOME": home, "USER": SELF_CHECK, "LOGNAME": SELF_CHECK},
+        user=settings.mail_user or None,
+        group=settings.mail_user or None,
+        extra_groups=[] if settings.mail_user else None,
+    )
+    if done.returncode:
+        raise LearningError(f"{argv[0]} ended with {done.returncode}: {done.stderr.decode(errors='replace').strip()}")
+    return done.stdout
 
 
 def check(settings: Settings) -> int:
@@ -205,9 +328,9 @@ def check(settings: Settings) -> int:
 
 
 def main(arguments: list[str]) -> int:
-    actions = {"learn": learn, "check": check, "show": show}
+    actions = {"learn": learn, "check": check, "show": show, "self-check": self_check}
     if len(arguments) != 1 or arguments[0] not in actions:
-        print("usage: postoffice-learning learn|check|show", file=sys.stderr)
+        print("usage: postoffice-learning learn|check|show|self-check", file=sys.stderr)
         return 2
     try:
         settings = Settings.read(SETTINGS)

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib.util
 import json
 import os
@@ -10,6 +11,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
@@ -37,7 +39,13 @@ learning = load()
 def settings(tmp_path: Path) -> Any:
     for folder in ("tmp", "new"):
         (tmp_path / "spool" / folder).mkdir(parents=True)
-    return learning.Settings(tmp_path / "spool", tmp_path / "counters.json", str(tmp_path / "spamd.sock"), 5.0, 1000)
+    drop = tmp_path / "learn"
+    content = (FILES / "learn.sh").read_text(encoding="utf-8").replace("@SPOOL@", str(tmp_path / "spool"))
+    drop.write_text(content, encoding="utf-8")
+    drop.chmod(0o755)
+    return learning.Settings(
+        tmp_path / "spool", tmp_path / "counters.json", str(tmp_path / "spamd.sock"), 5.0, 1000, str(drop)
+    )
 
 
 def drop(settings: Any, name: str, content: bytes, when: int) -> None:
@@ -159,3 +167,83 @@ def test_a_drop_is_what_the_learner_reads(tmp_path: Path) -> None:
     assert learning.parse(dropped.read_bytes()) == learning.Drop("ham", "bob@example.org", message)
     assert dropped.stat().st_mode & 0o777 == 0o640
     assert list((tmp_path / "tmp").iterdir()) == []
+
+
+def test_what_waits_is_shown_with_its_age(settings: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    drop(settings, "a", b"spam bob@example.org\nx", int(time.time()) - 100)
+    assert learning.show(settings) == 0
+    shown = json.loads(capsys.readouterr().out)
+    assert shown["waiting"] == 1
+    assert 100 <= shown["oldest"] < 200
+
+
+def test_the_self_check_s_message_is_forgotten_and_counts_for_nobody(settings: Any, spamd: Spamd) -> None:
+    drop(settings, "a", b"spam self-check\nx", 1)
+    asked = spamd(SET, KNOWN)
+    assert learning.learn(settings) == 0
+    assert [b"Set: local" in asked[0], b"Remove: local" in asked[1]] == [True, True]
+    assert learning.read_counters(settings.counters) == {"self-check": {"spam": 1, "ham": 0, "known": 0}}
+
+
+def learner(settings: Any, kinds: int) -> threading.Thread:
+    """Somebody who counts so many messages of the spool, without asking spamd."""
+
+    def work() -> None:
+        for _unused in range(kinds):
+            while not (paths := learning.waiting(settings.spool)):
+                time.sleep(0.01)
+            found = learning.parse(paths[0].read_bytes())
+            counters = learning.count(learning.read_counters(settings.counters), found, True)
+            learning.write_counters(settings.counters, counters)
+            paths[0].unlink()
+
+    thread = threading.Thread(target=work, daemon=True)
+    thread.start()
+    return thread
+
+
+def test_the_self_check_is_content_when_both_moves_are_learned(settings: Any) -> None:
+    thread = learner(settings, 2)
+    assert learning.self_check(settings) == 0
+    thread.join(5)
+    assert learning.counted(settings) == {"spam": 1, "ham": 1, "known": 0}
+
+
+def test_the_self_check_fails_when_nobody_learns(
+    settings: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sendmail = settings.spool.parent / "sendmail"
+    sendmail.write_text(f'#!/bin/sh\n{{ echo "$@"; cat; }} >{settings.spool.parent}/mail\n', encoding="utf-8")
+    sendmail.chmod(0o755)
+    monkeypatch.setattr(learning, "SENDMAIL", str(sendmail))
+    monkeypatch.setattr(learning, "SELF_CHECK_WITHIN", 0.3)
+    assert learning.self_check(settings) == 1
+    for said in (capsys.readouterr().err, (settings.spool.parent / "mail").read_text(encoding="utf-8")):
+        assert "not learned as spam" in said
+        assert "2 messages wait" in said
+
+
+SESSION = """\
+import sys
+for line in sys.stdin:
+    tag, _unused, word = line.strip().partition(" ")
+    if tag[:1] == "a" and tag[1:].isdigit():
+        print(tag, "NO refused" if word.startswith(sys.argv[1]) else "OK done")
+"""
+
+
+@pytest.mark.parametrize("refused", ["APPEND", "MOVE"])
+def test_the_self_check_fails_when_no_message_can_be_moved(
+    settings: Any, refused: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(learning, "SENDMAIL", "/bin/true")
+    session = (sys.executable, "-c", SESSION, refused)
+    assert learning.self_check(dataclasses.replace(settings, session=session)) == 1
+    assert "NO refused" in capsys.readouterr().err
+
+
+def test_the_self_check_moves_a_message_as_a_mail_program_does(settings: Any) -> None:
+    learning.move(dataclasses.replace(settings, session=(sys.executable, "-c", SESSION, "nothing")), b"x\r\n")
+    said = learning.dialogue('Ju"nk', b"x\r\n").decode().split("\r\n")
+    assert said[0] == "a1 APPEND INBOX {3+}"
+    assert 'a3 MOVE 1 "Ju\\"nk"' in said
