@@ -35,6 +35,7 @@ from typing import Any
 SETTINGS = Path("/etc/postoffice/dovecot.json")
 CONFIGURATION = Path("/etc/dovecot/dovecot.conf")
 SCRIPTS = Path("/etc/dovecot/sieve")
+LEARNING = SCRIPTS / "learning"
 COMPILED = Path("/var/lib/dovecot/sieve")
 MASTER_PID = Path("/run/dovecot/master.pid")
 SIEVE_PLUGINS = "/usr/lib/dovecot/modules/sieve"
@@ -309,9 +310,14 @@ def compiler_fingerprint() -> str:
 
 
 def declared_scripts() -> dict[str, str]:
-    """The declared scripts, by their path below the folder of scripts, and their fingerprints."""
+    """The declared scripts, by their path below the folder of scripts, and their fingerprints.
+
+    When nobody learns any more, the scripts that teach stay until after the reload, and do not compile: left out.
+    """
     compiler = compiler_fingerprint()
-    return {str(path.relative_to(SCRIPTS)): fingerprint(path, compiler) for path in sorted(SCRIPTS.glob("*/*.sieve"))}
+    learns = str(LEARNING) in CONFIGURATION.read_text(encoding="utf-8")
+    scripts = [path for path in sorted(SCRIPTS.glob("*/*.sieve")) if learns or path.parent.name != LEARNING.name]
+    return {str(path.relative_to(SCRIPTS)): fingerprint(path, compiler) for path in scripts}
 
 
 def compiled_path(name: str) -> Path:

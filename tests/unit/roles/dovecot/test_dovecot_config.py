@@ -236,6 +236,17 @@ def test_only_what_changed_is_compiled(compiler: Path) -> None:
     assert asked(compiler) == ["site/01.sieve", "site/02.sieve"]
 
 
+def test_scripts_that_teach_count_while_the_configuration_names_them(compiler: Path) -> None:
+    """When nobody learns any more they are there until after the reload, and do not compile."""
+    folder = compiler / "scripts/learning"
+    folder.mkdir()
+    (folder / "ham.sieve").write_text("bad")
+    assert list(dovecot_config.compile_in_place()) == []
+    assert asked(compiler) == []
+    (compiler / "dovecot.conf").write_text(f"path = {dovecot_config.LEARNING}/ham.sieve\n")
+    assert len(list(dovecot_config.compile_in_place())) == 1
+
+
 def test_many_are_compiled_at_once_and_few_of_many_are_not(compiler: Path) -> None:
     for number in range(30):
         (compiler / f"scripts/mailboxes/{number}@example.org.sieve").write_text("keep;")
