@@ -175,9 +175,8 @@ def move(client: imapclient.IMAPClient, messages: Sequence[bytes], source: str, 
     """Moves messages from one folder to another, a screenful at a time."""
     client.select_folder(source)
     for begin in range(0, len(messages), BATCH):
-        for message in messages[begin : begin + BATCH]:
-            client.append(source, message)
-        client.move(client.search("ALL"), target)
+        answers = [client.append(source, message) for message in messages[begin : begin + BATCH]]
+        client.move([int(re.findall(rb"APPENDUID \d+ (\d+)", answer)[0]) for answer in answers], target)
 
 
 def teach() -> None:

@@ -87,6 +87,39 @@ def test_what_is_probably_spam_is_filed_as_junk_for_everybody(
         assert mailbox(address).folders_with(sent) == ["Junk"]
 
 
+KEEPER = "keeper@lists.example"  # declares points of his own, whose mail he wants, and whose he does not
+
+
+@pytest.mark.needs("spam rule")
+def test_everybody_has_points_of_his_own_for_the_same_message(
+    outside: Outside, mailbox: Box, delivered: Callable[[], None]
+) -> None:
+    sent = outside.send(["alice@example.org", KEEPER], body="This scores seven points: post-office-test-seven.\n")
+    delivered()
+    assert mailbox("alice@example.org").folders_with(sent) == ["Junk"]
+    received = mailbox(KEEPER).wait_for(sent)
+    assert 7 <= float(received["X-Spam-Score"]) < 7.5, "the test would show nothing"
+
+
+@pytest.mark.needs("spam rule")
+@pytest.mark.parametrize(
+    ("sender", "folder"), [("friend@outside.example", "INBOX"), ("x@outside.example", "Junk")], ids=["wanted", "others"]
+)
+def test_mail_of_those_who_are_wanted_is_never_filed_as_spam(
+    sender: str, folder: str, outside: Outside, mailbox: Box
+) -> None:
+    twice = "post-office-test-seven.\n\nThe same again, for eight points: post-office-test-eight.\n"
+    sent = outside.send(KEEPER, message=compose(to=KEEPER, sender=sender, body=twice))
+    mailbox(KEEPER).wait_for(sent, folder)
+
+
+@pytest.mark.needs("spam rule")
+def test_mail_of_those_who_are_not_wanted_always_is(outside: Outside, mailbox: Box) -> None:
+    sent = outside.send(KEEPER, message=compose(to=KEEPER, sender="Somebody <somebody@shouting.example>"))
+    received = mailbox(KEEPER).wait_for(sent, "Junk")
+    assert received["X-Spam-Flag"] is None
+
+
 @pytest.fixture
 def spamd(host: Shell) -> Iterator[Callable[..., str]]:
     """Acts on spamd's unit; afterwards it runs again."""

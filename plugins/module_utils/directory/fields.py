@@ -32,6 +32,7 @@ DOMAIN = (
         "limits", "mapping", "What the domain may hold: `max_mailboxes`, `max_aliases`, `max_quota`, `max_total_quota`."
     ),
     Field("sieve", "text", "A Sieve script that runs for every mailbox of the domain before its own."),
+    Field("spam", "mapping", "What its mailboxes take for spam; see the table below."),
 )
 MAILBOX = (
     Field(
@@ -64,6 +65,7 @@ MAILBOX = (
         default="the domain's default, else the site's, each by itself",
     ),
     Field("sieve", "text", "The mailbox's own Sieve script."),
+    Field("spam", "mapping", "What it takes for spam, before what its domain says; see the table below."),
 )
 ALIAS = (
     Field(
@@ -106,6 +108,16 @@ SENDING_LIMITS = (
     Field("recipients_per_day", "number", "Recipients of all messages within 24 hours."),
     Field("new_recipients_per_day", "number", "Recipients within 24 hours that it had not written to before."),
 )
+SPAM = (
+    Field(
+        "junk_from",
+        "number",
+        "From how many points on mail is filed as spam, in tenths; 0: never.",
+        default="that of the domain, else of the site",
+    ),
+    Field("allow", "address or list", "Senders (From) whose mail is never filed as spam: addresses, `@example.org`."),
+    Field("block", "address or list", "Senders (From) whose mail is always filed as spam."),
+)
 LIMITS = (
     Field("max_mailboxes", "number", "How many mailboxes the domain may have."),
     Field("max_aliases", "number", "How many aliases the domain may have, those of mailboxes included."),
@@ -122,6 +134,7 @@ TABLES = (
     ("`defaults`", DEFAULTS),
     ("`limits`", LIMITS),
     ("`sending_limits`", SENDING_LIMITS),
+    ("`spam`", SPAM),
 )
 
 

@@ -33,8 +33,11 @@ _RELAY_KEYS = fields.names(fields.RELAY)
 _DEFAULTS_KEYS = fields.names(fields.DEFAULTS)
 _LIMITS_KEYS = fields.names(fields.LIMITS)
 _SENDING_LIMITS_KEYS = fields.names(fields.SENDING_LIMITS)
+_SPAM_KEYS = fields.names(fields.SPAM)
 _STATES = frozenset(STATES)
-_LOCAL_ONLY = ("catch_all", "mailboxes", "aliases", "expressions", "defaults", "limits", "sieve")
+_MAILBOX_EXTRAS = frozenset({"aliases", "may_send_as", "sending_limits", "sieve", "spam"})
+_LOCAL_ONLY = ("catch_all", "mailboxes", "aliases", "expressions", "defaults", "limits", "sieve", "spam")
+SPAM_POINTS = 1000
 _QUOTE = 'quote it: "..."'
 _REFERENCE = re.compile(r"\$(?:\d|\{\d+\}|\(\d+\))")
 _HOST = re.compile(r"[a-z0-9](?:[a-z0-9-]*[a-z0-9])?(?:\.[a-z0-9](?:[a-z0-9-]*[a-z0-9])?)*", re.IGNORECASE)
@@ -141,6 +144,7 @@ class Parser:
             default_quota = limits.max_quota or 0
         catch_all = self._addresses(entry.get("catch_all"), f"{path}.catch_all", _any_in(name))
         self._sieve(entry.get("sieve"), f"{path}.sieve")
+        self._spam(entry.get("spam"), f"{path}.spam", name)
         domain = Domain(
             name,
             LOCAL,
@@ -241,7 +245,7 @@ class Parser:
                     self._hash(hashed, entry, address, f"{path}[{index}]")
             elif "password" in entry:
                 self._password(get("password"), address, f"{path}[{index}].password")
-            if "aliases" in entry or "may_send_as" in entry or "sieve" in entry or "sending_limits" in entry:
+            if not _MAILBOX_EXTRAS.isdisjoint(entry):
                 self._mailbox_extras(entry, f"{path}[{index}]", address, name)
 
     def _mailbox_name(self, entry: Mapping, path: str, domain: str) -> str | None:
@@ -318,6 +322,7 @@ class Parser:
             self.declaration.directory.sending_limits[address] = limits
         if (sieve := entry.get("sieve")) is not None:
             self._sieve(sieve, f"{path}.sieve")
+        self._spam(entry.get("spam"), f"{path}.spam", domain)
 
     def aliases(self, value: object, path: str, domain: str) -> None:
         """Read the aliases of a local domain."""
@@ -347,6 +352,15 @@ class Parser:
     def _sieve(self, value: object, path: str) -> None:
         if value is not None and self._text(value, path) is not None and "\0" in str(value):
             self.problems.add(path, "contains a NUL character")
+
+    def _spam(self, value: object, path: str, domain: str) -> None:
+        if value is None or (entry := self._mapping(value, path, _SPAM_KEYS)) is None:
+            return
+        points = entry.get("junk_from", 0)
+        if isinstance(points, bool) or not isinstance(points, int | float) or not 0 <= points <= SPAM_POINTS:
+            self.problems.add(f"{path}.junk_from", f"is {points!r}; points from 0 to {SPAM_POINTS} are wanted")
+        for key in ("allow", "block"):
+            self._addresses(entry.get(key), f"{path}.{key}", _sender_in(domain))
 
     # Values of any kind
 
