@@ -172,3 +172,24 @@ def test_nobody_reads_what_others_dropped(host: Shell) -> None:
     user = host.output("stat", "--format=%U", "/var/vmail").strip()
     for attempt in (["ls", f"{SPOOL}/new"], ["ls", SPOOL], ["cat", "/var/lib/postoffice-learning/counters.json"]):
         assert host.run("runuser", "-u", user, "--", *attempt, check=False).returncode != 0
+
+
+def test_the_self_check_moves_a_message_that_is_learned_and_forgotten(host: Shell) -> None:
+    """It is a message of nobody's: neither the site's counters nor the statistics keep it."""
+
+    def state() -> tuple[dict[str, dict[str, int]], list[str]]:
+        learned = json.loads(host.output("/usr/local/lib/postoffice/postoffice-learning", "show"))["learned"]
+        dump = host.output("runuser", "-u", "debian-spamd", "--", "sa-learn", "--dump", "magic")
+        return learned, [line for line in dump.splitlines() if "nspam" in line or "nham" in line]
+
+    before, statistics = state()
+    host.run("systemctl", "start", "postoffice-learning-check.service")
+    after, statistics_after = state()
+    checked = {"spam": 0, "ham": 0, "known": 0}
+    assert differs(before.get("self-check", checked), after["self-check"]) == {"spam": 1, "ham": 1}
+    assert after.get("*") == before.get("*")
+    assert statistics_after == statistics
+
+
+def test_the_self_check_is_made_every_day(host: Shell) -> None:
+    assert host.output("systemctl", "is-active", "postoffice-learning-check.timer").strip() == "active"
