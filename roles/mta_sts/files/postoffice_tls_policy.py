@@ -96,7 +96,6 @@ class Directory(Protocol):
 
     async def ask(self, name: str, kind: str) -> Found:
         """Return the records of a type that a name has, none when there is no such name."""
-        ...
 
 
 class Dns:
