@@ -116,8 +116,8 @@ def macros(step: bytes, values: Mapping[str, str]) -> bytes:
     return step + b"".join(text.encode() + b"\0" for pair in values.items() for text in pair)
 
 
-def results(path: str) -> list[str]:
-    """The headers that the milter adds to a message of a stranger whose domain does not exist."""
+def results(path: str) -> list[str] | None:
+    """The headers that the milter adds to a message of a stranger without a domain; None when it trusts the address."""
     sender = "probe@probe.invalid"
     commands = [
         (b"D", macros(b"C", {"j": "localhost"})),
@@ -149,6 +149,8 @@ def results(path: str) -> list[str]:
                     if answer != PROGRESS:
                         added.append(text[4 if answer == INSERT_HEADER else 0 :].rstrip(b"\0").decode())
                     answer, text = receive(stream)
+                if answer == ACCEPT and code == b"C":
+                    return None
                 if answer in (ACCEPT, DEFER) and code == b"E":
                     break
                 if answer != CONTINUE:
@@ -159,7 +161,8 @@ def results(path: str) -> list[str]:
 
 def probe() -> Iterator[str]:
     path = json.loads(SETTINGS.read_text(encoding="utf-8"))["socket"]
-    if not any("spf=" in header for header in results(path)):
+    found = results(path)
+    if found is not None and not any("spf=" in header for header in found):
         yield f"OpenDMARC says nothing about a message ({path})"
 
 
