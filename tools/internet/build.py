@@ -113,7 +113,8 @@ def make_authority() -> None:
         STATE.mkdir(parents=True, exist_ok=True)
         run(
             "openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-noenc", "-days", "30",
-            "-subj", "/CN=Authority of the small internet", "-keyout", str(CA_KEY), "-out", str(CA),
+            "-subj", "/CN=Authority of the small internet", "-addext", "keyUsage=critical,keyCertSign,cRLSign",
+            "-keyout", str(CA_KEY), "-out", str(CA),
         )  # fmt: skip
 
 

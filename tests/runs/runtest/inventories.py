@@ -75,6 +75,7 @@ def after() -> dict[str, Any]:
         "postfix_message_size_limit": "40M",
         "postfix_root_mail_to": "alice@example.org",
         "postfix_settings": {"smtpd_client_connection_count_limit": 40},
+        "spamassassin_languages": ["en"],
         "spamassassin_required_score": 6.0,
     }
 
