@@ -85,7 +85,8 @@ EXPECTED = [
     ),
     Expected(
         "postfix/srs/cleanup",
-        "connect to TCP map 127.0.0.1:10001|tcp:127.0.0.1:10001 lookup error|sender_canonical_maps map lookup problem",
+        "(connect to|read) TCP map (reply from )?127.0.0.1:10001|tcp:127.0.0.1:10001 lookup error|"
+        "sender_canonical_maps map lookup problem",
         DELIBERATE,
     ),
     Expected("postfix/srs/smtp", "said: 451 4.3.0 Error: queue file write error", DELIBERATE),

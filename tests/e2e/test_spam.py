@@ -98,7 +98,7 @@ def test_everybody_has_points_of_his_own_for_the_same_message(
     delivered()
     assert mailbox("alice@example.org").folders_with(sent) == ["Junk"]
     received = mailbox(KEEPER).wait_for(sent)
-    assert 7 <= float(received["X-Spam-Score"]) < 7.5, "the test would show nothing"
+    assert 7 <= float(received["X-Spam-Score"]) < 10.5, "the test would show nothing"
 
 
 @pytest.mark.needs("spam rule")
@@ -108,8 +108,8 @@ def test_everybody_has_points_of_his_own_for_the_same_message(
 def test_mail_of_those_who_are_wanted_is_never_filed_as_spam(
     sender: str, folder: str, outside: Outside, mailbox: Box
 ) -> None:
-    twice = "post-office-test-seven.\n\nThe same again, for eight points: post-office-test-eight.\n"
-    sent = outside.send(KEEPER, message=compose(to=KEEPER, sender=sender, body=twice))
+    much = "This scores seven points: post-office-test-seven.\n\nAnd four more: post-office-test-four.\n"
+    sent = outside.send(KEEPER, message=compose(to=KEEPER, sender=sender, body=much))
     mailbox(KEEPER).wait_for(sent, folder)
 
 

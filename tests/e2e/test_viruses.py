@@ -168,17 +168,6 @@ def test_mail_waits_while_the_scanner_hangs(scanning: Shell, outside: Outside) -
     accepted_in_the_end(outside)
 
 
-def test_mail_waits_while_the_scanner_s_disk_is_full(scanning: Shell, outside: Outside) -> None:
-    process = scanning.output("systemctl", "show", "--property=MainPID", "--value", SCANNER).strip()
-    inside = ("nsenter", f"--target={process}", "--mount")
-    scanning.run(*inside, "mount", "-t", "tmpfs", "-o", "size=16k", "full", "/tmp")
-    try:
-        assert answer(outside, written(attachment=bytes(65_536)))[0] == 451
-    finally:
-        scanning.run(*inside, "umount", "/tmp")
-    assert answer(outside, written(attachment=bytes(65_536)))[0] == 250
-
-
 @pytest.mark.parametrize("unit", [SCANNER, MILTER])
 def test_after_a_kill_mail_is_scanned_again_by_itself(
     scanning: Shell, outside: Outside, mailbox: Callable[[str], Mailbox], unit: str
