@@ -1,7 +1,7 @@
 # Copyright (c) The Post Office authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Runs the parts of the test suite, three at a time, and reports them as one.
+"""Runs the parts of the test suite, two at a time, and reports them as one.
 
 A part is a few commands in a row: a static check, the unit tests, a scenario on real hosts. It ends with the first that
 fails; then it says how to run it alone, and a scenario's hosts stay up for a look. Output goes to ``build/logs``,
@@ -20,7 +20,7 @@ import threading
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from xml.etree import ElementTree
@@ -35,7 +35,6 @@ MOLECULE = CHECKOUT / "molecule"
 FARM = BUILD / "farm" / "ansible_collections" / "postoffice" / "mail"
 
 SCENARIOS = ("debian12", "full", "default")
-SCENARIOS_AT_A_TIME = 2  # beside them there is room for a part of another kind
 SUDO_TRIAL = ("podman", "--version")  # of what hosts need root for; harmless
 SUDO_INTERVAL = 120.0  # seconds
 SUITES = ("bookworm", "trixie")
@@ -164,11 +163,11 @@ def debian_release(name: str) -> str:
 
 
 def chosen(names: Iterable[str]) -> list[Part]:
-    """The parts of these names; a group's name stands for all of it. The longest first, beside what answers quickly."""
+    """The parts of these names; a group's name stands for all of it. A long one first, then what answers quickly."""
     parts: list[Part] = []
     for name in names:
         scenarios = [scenario(each, brief=name == "all") for each in SCENARIOS]
-        everything = [*scenarios[:-1], *lint(), unit(), *map(runs, SUITES), scenarios[-1]]
+        everything = [scenarios[0], *lint(), unit(), *scenarios[1:], *map(runs, SUITES)]
         found = [part for part in everything if name == "all" or part.name == name or part.name.split(":")[0] == name]
         if not found:
             sys.exit(f"parts: there is no {name}; there are {', '.join(part.name for part in everything)}")
@@ -202,12 +201,10 @@ def printable(text: str) -> str:
 class Runner:
     """Runs parts and says what it is doing."""
 
-    def __init__(self, *, show: bool, jobs: int) -> None:
+    def __init__(self, *, show: bool) -> None:
         self.show = show
         self.start = time.monotonic()
         self.mutex = threading.Lock()
-        self.jobs = threading.Semaphore(jobs)
-        self.scenarios = threading.Semaphore(SCENARIOS_AT_A_TIME)
         self.colours = {"FORCE_COLOR": "1"} if show and sys.stdout.isatty() else {"NO_COLOR": "1"}
 
     def say(self, text: str) -> None:
@@ -252,11 +249,7 @@ class Runner:
         return not failed
 
     def run(self, part: Part) -> bool:
-        """Runs one part once there is room for it; returns whether all went well."""
-        with self.scenarios if part.name.startswith("scenario:") else nullcontext(), self.jobs:
-            return self.run_steps(part)
-
-    def run_steps(self, part: Part) -> bool:
+        """Runs one part; returns whether all went well."""
         log = LOGS / f"{part.name.replace(':', '-')}.log"
         log.unlink(missing_ok=True)
         begin = time.monotonic()
@@ -323,15 +316,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Run parts of the test suite.")
     parser.add_argument("parts", nargs="+", help="all, lint, lint:NAME, unit, scenario, scenario:NAME, runs, runs:NAME")
     parser.add_argument("--show", action="store_true", help="show the output while it comes; one part at a time")
-    parser.add_argument("--jobs", type=int, default=3, help="how many parts to run at a time")
+    parser.add_argument("--jobs", type=int, default=2, help="how many parts to run at a time")
     arguments = parser.parse_args()
     parts = chosen(arguments.parts)
     LOGS.mkdir(parents=True, exist_ok=True)
     RESULTS.mkdir(parents=True, exist_ok=True)
     for old in RESULTS.glob("*.xml"):
         old.unlink()
-    runner = Runner(show=arguments.show, jobs=1 if arguments.show else arguments.jobs)
-    with sudo_answered(parts), ThreadPoolExecutor(len(parts)) as pool:
+    runner = Runner(show=arguments.show)
+    with sudo_answered(parts), ThreadPoolExecutor(1 if arguments.show else arguments.jobs) as pool:
         passed = list(pool.map(runner.run, parts))
     if len(parts) > 1:
         sys.exit(report())

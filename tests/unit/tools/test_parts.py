@@ -10,7 +10,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -35,7 +34,7 @@ def program(text: str) -> list[str]:
 
 
 def run(*steps: Step) -> bool:
-    return Runner(show=False, jobs=3).run(Part("some", steps, "make some", "its host is still up"))
+    return Runner(show=False).run(Part("some", steps, "make some", "its host is still up"))
 
 
 def cases() -> list[ElementTree.Element]:
@@ -58,25 +57,6 @@ def test_a_part_ends_with_the_step_that_fails_and_says_how_to_go_on(capfd: pytes
     said = capfd.readouterr().out
     for part in ("FAILED in one", "what went wrong", "alone: make some", "its host is still up"):
         assert part in said
-
-
-def test_two_scenarios_run_at_a_time_and_another_part_beside_them(tmp_path: Path) -> None:
-    """Each waits until it has seen that the others run that may run beside it."""
-    text = (
-        "import pathlib, sys, time; here, name = pathlib.Path(sys.argv[1]), sys.argv[2]; (here / name).touch();"
-        "end = time.monotonic() + 30\n"
-        "while len(seen := {path.name for path in here.iterdir()}) < 3:\n"
-        "    assert time.monotonic() < end, seen\n"
-        "assert len([each for each in seen if each.startswith('scenario')]) == 2, seen"
-    )
-    running = tmp_path / "running"
-    running.mkdir()
-    names = ["scenario:one", "scenario:two", "scenario:three", "unit"]
-    steps = {name: Step("run", [*program(text), str(running), name], folder=Path("/")) for name in names}
-    steps["scenario:three"] = Step("run", program("pass"), folder=Path("/"))
-    runner = Runner(show=False, jobs=3)
-    with ThreadPoolExecutor(4) as pool:
-        assert all(pool.map(runner.run, [Part(name, [steps[name]], f"make {name}") for name in names]))
 
 
 def test_a_pytest_that_dies_without_results_is_a_failure() -> None:
