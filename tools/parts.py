@@ -38,7 +38,7 @@ SCENARIOS = ("debian12", "full", "default")
 SUDO_TRIAL = ("podman", "--version")  # of what hosts need root for; harmless
 SUDO_INTERVAL = 120.0  # seconds
 SUITES = ("bookworm", "trixie")
-# Markers of tests/host: these take long, and `make test` runs them on the other release only.
+# Markers of tests/host and tests/runs: these take long, and `make test` runs them on the other release only.
 ELSEWHERE_ENOUGH = {"bookworm": "debian13_is_enough", "trixie": "debian12_is_enough"}
 HOUSEKEEPING = {"clean up", "forget", "remove"}  # steps that need no announcement
 MOLECULE_STEP = re.compile(r"\[\w+ > (?P<step>(?!discovery|destroy)\w+)\] Executing")
@@ -123,7 +123,7 @@ def unit() -> Part:
 
 def runs(suite: str) -> Part:
     """Whole runs of playbooks on one Debian release, those that answer within minutes."""
-    some = "not long"
+    some = "not long and not debian13_is_enough" if suite == "bookworm" else "not long"
     steps = [Step("runs", pytest("tests/runs", "-m", some, "-k", suite))]
     return Part(f"runs:{suite}", steps, f"make test-runs ARGS=\"-m '{some}' -k {suite}\"", hosts=True)
 
