@@ -123,7 +123,7 @@ def unit() -> Part:
 
 def runs(suite: str) -> Part:
     """Whole runs of playbooks on one Debian release, those that answer within minutes."""
-    some = "not long and not debian13_is_enough" if suite == "bookworm" else "not long"
+    some = f"not long and not {ELSEWHERE_ENOUGH[suite]}"
     steps = [Step("runs", pytest("tests/runs", "-m", some, "-k", suite))]
     return Part(f"runs:{suite}", steps, f"make test-runs ARGS=\"-m '{some}' -k {suite}\"", hosts=True)
 
