@@ -14,7 +14,7 @@ from ansible_collections.postoffice.mail.tests.runs.runtest.inventories import B
 from ansible_collections.postoffice.mail.tests.runs.runtest.run import Deployed
 
 # What the host has made by itself: the hashes, and a line out of the middle of each private key, by where it is.
-MADE = """
+MADE = r"""
 import json, pathlib, re, sqlite3
 with sqlite3.connect("file:/var/lib/postoffice/directory.sqlite3?mode=ro", uri=True) as directory:
     found = {f"the hash of {user}": hash for user, hash in directory.execute("SELECT user, password FROM dovecot_user")}
