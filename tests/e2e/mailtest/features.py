@@ -46,7 +46,7 @@ FEATURES: dict[str, Callable[[Deployment], bool]] = {
     "ed25519": _variable("opendkim_selectors"),
     "expressions": _domain("example.com"),
     "forwards": _address("abroad@example.org"),
-    "greylisting": _variable("postgrey_allowed_clients"),
+    "greylisting": _variable("postgrey_delay"),
     "hashes": _variable("test_passwords"),
     "international domain": _domain("bücher.example"),
     "internet": lambda deployment: bool(deployment.description.get("internet")),
