@@ -252,4 +252,6 @@ def test_it_comes_back_when_it_is_killed(host: Shell, internet: Internet) -> Non
         return "ActiveState=active" in shown and before.strip() not in shown
 
     wait_for(returned, f"{UNIT} to return")
+    probe = ("/usr/local/lib/postoffice/opendkim-config", "probe")
+    wait_for(lambda: host.run(*probe, check=False).returncode == 0, "its answer")
     wait_for(lambda: internet.send_from("good.example", ALICE).accepted, "mail to be accepted again")
