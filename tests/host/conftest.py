@@ -19,12 +19,6 @@ from mailtest.deployment import Deployment, Shell
 from playing import Player, Target
 
 
-def pytest_configure(config: pytest.Config) -> None:
-    for release in ("12", "13"):
-        text = f"debian{release}_is_enough: takes long, and make test runs it on that release only"
-        config.addinivalue_line("markers", text)
-
-
 @pytest.fixture(scope="session")
 def described() -> Path:
     path = os.environ.get("POSTOFFICE_HOST")

@@ -21,8 +21,6 @@ from mailtest.deployment import Deployment, Shell
 from mailtest.services import Connect, imap, imaps, managesieve, smtp, submission, submissions
 from playing import Played, Player, Target
 
-pytestmark = pytest.mark.debian13_is_enough
-
 TLS = "/etc/postoffice/tls"
 CHAIN, KEY = f"{TLS}/fullchain.pem", f"{TLS}/privkey.pem"
 STATE = "/var/lib/postoffice/config_tree/certificate"

@@ -16,8 +16,6 @@ from mailtest.deployment import REPOSITORY, Shell
 from mailtest.waiting import wait_for
 from playing import Player, Target
 
-pytestmark = pytest.mark.debian13_is_enough
-
 NAME = "host-test"
 FOLDER = "/etc/postoffice-host-test"
 PROGRAMS = "/usr/local/lib/postoffice-host-test"

@@ -114,7 +114,6 @@ def judged_selector(host: Shell, internet: Internet) -> tuple[str, str]:
     return (found[1] if found else ""), internet.judged(message).results["dkim"]
 
 
-@pytest.mark.debian13_is_enough
 @pytest.mark.usefixtures("rotating")
 def test_a_key_is_changed_in_stages(player: Player, host: Shell, internet: Internet) -> None:
     run(player, PUBLISH)

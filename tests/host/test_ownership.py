@@ -17,8 +17,6 @@ from mailtest.imap import INBOX, Mailbox, connect, login
 from mailtest.mail import MailProgram, Outside
 from playing import Player
 
-pytestmark = pytest.mark.debian13_is_enough
-
 ALICE = "alice@example.org"
 CHANGED = "Curiouser, and curiouser!"
 OPERATOR = Person("keeper@guests.example", "made elsewhere")

@@ -12,8 +12,6 @@ import pytest
 from mailtest.deployment import Shell
 from playing import Player, Target
 
-pytestmark = pytest.mark.debian13_is_enough
-
 OWN = "nameserver 127.0.0.1\n"
 ROLE = ["unbound"]
 

@@ -32,9 +32,6 @@ def pytest_report_header() -> str:
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "long: not part of make test")
-    for release in ("12", "13"):
-        text = f"debian{release}_is_enough: takes long, and make test runs it on that release only"
-        config.addinivalue_line("markers", text)
     config.addinivalue_line("markers", "python(version): deselected where the machine lacks that Python")
 
 

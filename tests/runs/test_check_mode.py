@@ -69,13 +69,13 @@ def test_check_mode_on_a_bare_host_foresees_every_other_change(deployed: Deploye
     assert foreseen == done
 
 
-@pytest.mark.debian13_is_enough
+@pytest.mark.long
 def test_a_second_run_changes_nothing(deployed: Deployed) -> None:
     play(deployed.host, BEFORE, "--check", "--diff").demand_unchanged()
     play(deployed.host, BEFORE, "--diff").demand_unchanged()
 
 
-@pytest.mark.debian13_is_enough
+@pytest.mark.long
 def test_a_changed_inventory_does_what_check_mode_said(deployed: Deployed) -> None:
     check = play(deployed.host, AFTER, "--check", "--diff").demand()
     play(deployed.host, BEFORE, "--diff").demand_unchanged()  # check mode had touched nothing
