@@ -1,7 +1,10 @@
 # Copyright (c) The Post Office authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A host that was shut down is a mail server again, and knows what was changed while nobody published it."""
+"""A host that was shut down is a mail server again, and knows what was changed while nobody published it.
+
+The journal of before is gone afterwards; whoever looks for something there does so earlier.
+"""
 
 from __future__ import annotations
 
@@ -34,9 +37,12 @@ def reply(host: Host) -> int:
         return 0
 
 
+LASTING = [unit for unit in UNITS if unit != "postoffice-publish.service"]  # which runs now and then
+
+
 def active(host: Host) -> dict[str, str]:
-    states = host.shell.run("systemctl", "is-active", *UNITS, check=False).stdout.split()
-    return dict(zip(UNITS, states, strict=True))
+    states = host.shell.run("systemctl", "is-active", *LASTING, check=False).stdout.split()
+    return dict(zip(LASTING, states, strict=True))
 
 
 def test_a_host_that_was_shut_down_is_a_mail_server_again(deployed: Deployed) -> None:
@@ -50,7 +56,7 @@ def test_a_host_that_was_shut_down_is_a_mail_server_again(deployed: Deployed) ->
         assert reply(host) == 250  # nobody has told Postfix
         host.reboot()
         assert wait_for(lambda: reply(host), "an answer on port 25") == 550
-        assert active(host) == before
+        wait_for(lambda: active(host) == before, f"all of {before}")
         assert host.shell.output("systemctl", "list-units", "--failed", "--plain", "--no-legend") == ""
     finally:
         host.python(STATE, "active", ALICE[0])
