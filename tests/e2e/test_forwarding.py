@@ -153,10 +153,10 @@ def test_forwards_wait_for_postsrsd_and_nothing_else_does(
     assert sent.accepted, sent.steps
     assert mailbox(alice.address).wait_for(sent.message)["Return-Path"] == f"<{SENDER}>"
     assert internet.received(mail_program(alice).send("abroad@example.org")).sender == alice.address
-    wait_for(lambda: queued(host, "reader@good.example"), "the forward in the queue")
+    waiting = wait_for(lambda: queued(host, "reader@good.example"), "the forward in the queue")
     assert internet.elsewhere.arrivals(sent.message) == []
     host.run("systemctl", "start", UNIT)
-    host.run("postqueue", "-f")
+    host.run("postqueue", "-i", waiting)
     assert internet.received(sent.message).sender.startswith("SRS0=")
 
 
