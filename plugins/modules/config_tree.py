@@ -107,7 +107,8 @@ options:
     description:
       - The program, with its arguments, that exits with status 0 when the daemon answers. It is repeated until
         O(probe_timeout); after a reload once more half a second after its success, because many daemons reload a
-        little later than they say.
+        little later than they say. Not so when all units that O(reload) and O(restart) name with their ending
+        C(.service) were stopped before.
     type: list
     elements: str
     default: []

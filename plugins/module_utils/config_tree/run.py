@@ -28,6 +28,7 @@ JOURNAL_SECONDS = 10
 SETTLE_SECONDS = 0.5
 _POLL_SECONDS = 0.25
 _NOT_INSTALLED = 127
+_STOPPED = {"inactive", "failed"}  # states of a unit without processes
 _FORESEEN = "foreseen"  # no fingerprint is like this
 
 
@@ -215,9 +216,10 @@ class _Run:
 
     def _swap_or_put_back(self, situation: _Situation, pending: Pending) -> None:
         began = self.host.now()
+        may_linger = self._may_linger(pending)
         try:
             self._swap(situation, pending)
-            self._probe(situation, pending, began)
+            self._probe(situation, began, again=may_linger)
             self.store.save(self._next_state(situation))
         except _SwapError as error:
             self._put_back(pending, str(error))
@@ -310,6 +312,24 @@ class _Run:
                 headline = f"{self.request.name} does not take the new configuration"
                 raise _SwapError(self._failure(headline, outcome, situation, self._journal(began)))
 
+    def _may_linger(self, pending: Pending) -> bool:
+        """Whether a daemon may go on answering with its old configuration once it was told of the new one.
+
+        Many reload after they said they did. One that is restarted, or does not run yet, has nothing else.
+        """
+        if not self.request.probe or self._restarts(pending):
+            return False
+        units = self._units()
+        if not units:
+            return True
+        states = self._run(("systemctl", "show", "--property=ActiveState", "--value", *units), ACTION_SECONDS)
+        return states.failed or not set(states.output.split()) <= _STOPPED
+
+    def _units(self) -> tuple[str, ...]:
+        """The services that are told of a new configuration."""
+        words = (*self.request.reload, *self.request.restart)
+        return tuple(dict.fromkeys(word for word in words if word.endswith(".service")))
+
     def _restarts(self, pending: Pending) -> bool:
         return pending.restart and self.request.restart != self.request.reload
 
@@ -318,10 +338,10 @@ class _Run:
         actions: list[tuple[str, ...]] = [("systemctl", "daemon-reload")] if pending.daemon_reload else []
         return [*actions, action] if action else actions
 
-    def _probe(self, situation: _Situation, pending: Pending, began: float) -> None:
-        """Probe until the daemon answers, and after a reload once more: many reload after they said they did."""
+    def _probe(self, situation: _Situation, began: float, *, again: bool) -> None:
+        """Probe until the daemon answers, and when that may have been the old configuration once more."""
         outcome = self._silence(self.request.probe_timeout)
-        if outcome is None and self.request.probe and not self._restarts(pending):
+        if outcome is None and again:
             self.host.wait(SETTLE_SECONDS)
             outcome = self._silence(self.request.probe_timeout)
         if outcome:
@@ -346,8 +366,7 @@ class _Run:
 
     def _journal(self, began: float) -> str:
         """What the units that were told to reload have logged since then."""
-        words = (*self.request.reload, *self.request.restart)
-        units = dict.fromkeys(word.removesuffix(".service") for word in words if word.endswith(".service"))
+        units = [unit.removesuffix(".service") for unit in self._units()]
         if not units:
             return ""
         since = math.ceil(self.host.now() - began) + 1

@@ -56,6 +56,34 @@ def test_a_change_is_checked_swapped_reloaded_and_probed_twice(host: FakeHost) -
     assert result.files == ({"path": "/etc/d/d.conf", "action": "changed"},)
 
 
+@pytest.mark.parametrize(
+    ("states", "probes"),
+    [
+        ("inactive\n\nfailed\n", 1),
+        ("inactive\n\nactive\n", 2),
+        ("reloading\n", 2),
+        ("activating\n", 2),
+        ("deactivating\n", 2),
+        ("maintenance\n", 2),
+    ],
+)
+def test_a_daemon_that_was_stopped_cannot_answer_with_what_it_had(host: FakeHost, states: str, probes: int) -> None:
+    units = ("one.service", "two.service")
+    host.programs = lambda argv: Outcome(tuple(argv), 0, states if "ActiveState" in " ".join(argv) else "")
+    reload = ("systemctl", "reload-or-restart", *units)
+    run(host, file(), reload=[*reload], restart=["systemctl", "restart", "two.service"])
+    look = ("systemctl", "show", "--property=ActiveState", "--value", *units)
+    assert host.ran == [CHECK, look, reload, *[PROBE] * probes]
+
+
+def test_what_nobody_can_tell_of_a_daemon_counts_as_running(host: FakeHost) -> None:
+    reload = ("systemctl", "reload", "one.service")
+    look = ("systemctl", "show", "--property=ActiveState", "--value", "one.service")
+    host.programs = failing(look)
+    run(host, file(), reload=[*reload], restart=[])
+    assert host.ran == [CHECK, look, reload, PROBE, PROBE]
+
+
 def test_files_are_as_old_as_wanted_for_the_check_and_for_the_daemon(host: FakeHost) -> None:
     ages = []
 
