@@ -37,6 +37,12 @@ options:
       - Take over what is declared here but managed by others. Otherwise that is an error.
     type: bool
     default: false
+  migrate:
+    description:
+      - Bring a database of an older release up to date. Otherwise it is an error, since programs of that release may
+        read it; the role C(postoffice.mail.directory) replaces these first.
+    type: bool
+    default: false
   publish_unit:
     description:
       - The systemd service that publishes what Postfix reads. It is started, and waited for, after every change; a

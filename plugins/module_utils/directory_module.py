@@ -35,6 +35,7 @@ WRITING: Spec = {
     **COMMON,
     "managed_by": {"type": "str", "default": "playbook"},
     "adopt": {"type": "bool", "default": False},
+    "migrate": {"type": "bool", "default": False},
     "publish_unit": {"type": "str", "default": "postoffice-publish.service"},
     "published_folder": {"type": "path", "default": "/var/lib/postoffice/published"},
 }
@@ -193,6 +194,7 @@ def _reconciled(module: Module, declare: Declare, policy: Policy) -> dict[str, A
         policy,
         scheme=options.get("password_scheme", "ARGON2ID"),
         dry_run=module.check_mode,
+        migrate=options["migrate"],
     )
     published = False if module.check_mode else _publish(module, plan)
     result = {"changed": plan.changed or published, "published": published, **_described(plan)}

@@ -391,15 +391,17 @@ with open(f"{folder}/damaged", "r+b") as file:
     for page in range(4096, size, 4096):
         file.seek(page)
         file.write(b"\xa5" * 2048)
-shutil.copy(source, f"{folder}/newer")
-connection = sqlite3.connect(f"{folder}/newer")
-connection.execute("PRAGMA user_version = 9999")
-connection.close()
+for name, version in (("newer", 9999), ("older", 1)):
+    shutil.copy(source, f"{folder}/{name}")
+    connection = sqlite3.connect(f"{folder}/{name}")
+    connection.execute(f"PRAGMA user_version = {version}")
+    connection.close()
 """
 REFUSED = {
     "text": ("NotADatabase", "is not an SQLite database"),
     "damaged": ("CorruptDatabase", "is damaged"),
     "newer": ("NewerSchema", "was written by a newer release"),
+    "older": ("OlderSchema", "bring the host up to date first"),
 }
 
 

@@ -45,6 +45,10 @@ class NewerSchema(StoreError):
     """The database was written by a newer release of this code."""
 
 
+class OlderSchema(StoreError):
+    """The database was written by an older release, and was not to be brought up to date."""
+
+
 class DiskFull(StoreError):
     """There is no room to write; the transaction was rolled back."""
 

@@ -29,17 +29,21 @@ def reconcile(
     *,
     scheme: str = passwords.DEFAULT_SCHEME,
     dry_run: bool = False,
+    migrate: bool = True,
 ) -> Plan:
     """Bring the database at ``path`` to what ``declare`` returns and return what was done.
 
     A database that does not exist is made, readable for the group of its folder.  With ``dry_run`` nothing is
-    written, made or hashed.  Raises ``InvalidInput`` or a ``StoreError``; the database is then as it was.
+    written, made or hashed.  Without ``migrate`` a database of an older release is refused, since programs of that
+    release may read it.  Raises ``InvalidInput`` or a ``StoreError``; the database is then as it was.
     """
     with _no_collector():
         if dry_run:
-            return _predict(path, declare, policy)
+            return _predict(path, declare, policy, migrate)
         store.create(path)
         with store.connect(path) as connection:
+            if not migrate:
+                store.refuse_older(connection, path)
             store.migrate(connection)
             return _Run(connection, declare, policy, scheme).finish()
 
@@ -64,11 +68,13 @@ def _no_collector() -> Iterator[None]:
             gc.enable()
 
 
-def _predict(path: str, declare: Declare, policy: Policy) -> Plan:
+def _predict(path: str, declare: Declare, policy: Policy, migrate: bool) -> Plan:
     if not os.path.exists(path) or os.path.getsize(path) == 0:
         with store.in_memory() as empty:
             return _planned(empty, declare, policy)[1]
     with store.connect(path) as connection:
+        if not migrate:
+            store.refuse_older(connection, path)
         if store.schema_version(connection) == SCHEMA_VERSION:
             return _planned(connection, declare, policy)[1]
         with store.in_memory(connection) as copy:

@@ -90,6 +90,16 @@ def _check_identity(connection: sqlite3.Connection, path: str) -> None:
         )
 
 
+def refuse_older(connection: sqlite3.Connection, path: str) -> None:
+    """Raise ``OlderSchema`` for a database that ``migrate`` would change; an empty one is nobody's yet."""
+    version = _pragma(connection, "user_version")
+    if 0 < version < SCHEMA_VERSION:
+        raise errors.OlderSchema(
+            f"{path} was written by an older release (schema {version}, this one has {SCHEMA_VERSION}); bring the host"
+            " up to date first, which is what site.yml does"
+        )
+
+
 def create(path: str) -> bool:
     """Make an empty file with the right mode unless there is one; tell whether it was made."""
     with _translated(path):

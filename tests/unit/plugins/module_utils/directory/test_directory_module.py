@@ -12,6 +12,7 @@ import pytest
 from mail_model import HASH, rows
 
 from ansible_collections.postoffice.mail.plugins.module_utils import directory_module
+from ansible_collections.postoffice.mail.plugins.module_utils.directory import reconcile, store
 from ansible_collections.postoffice.mail.plugins.module_utils.directory.publishing import Settings, publish
 
 DOMAINS: list[dict[str, Any]] = [{"name": "example.org", "mailboxes": [{"name": "a", "password": "s3cret %"}]}]
@@ -165,3 +166,15 @@ def test_a_long_list_of_changes_is_cut(tmp_path: Path, monkeypatch: pytest.Monke
     result = run(tmp_path, domains).result
     assert (len(result["changes"]), result["changes_omitted"]) == (2, 3)
     assert all(f"mailbox {name}@example.org" in result["diff"]["after"] for name in "abcd")
+
+
+def test_an_older_directory_is_migrated_only_when_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert not run(tmp_path).failed
+    for module in (store, reconcile):
+        monkeypatch.setattr(module, "SCHEMA_VERSION", store.SCHEMA_VERSION + 1)
+    monkeypatch.setattr(store, "MIGRATIONS", (*store.MIGRATIONS, ("UPDATE mailbox SET display_name = 'migrated'",)))
+    refused = run(tmp_path)
+    assert refused.failed
+    assert refused.result["error"] == "OlderSchema"
+    assert not run(tmp_path, migrate=True).failed
+    assert not run(tmp_path).failed

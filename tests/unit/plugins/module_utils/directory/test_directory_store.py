@@ -69,6 +69,30 @@ def test_a_migration_brings_an_older_file_up_to_date(tmp_path: Path, monkeypatch
     assert rows(tmp_path / "d", "PRAGMA user_version") == [(migrations.SCHEMA_VERSION + 1,)]
 
 
+def empty(path: Path) -> Path:
+    store.create(str(path))
+    return path
+
+
+@pytest.mark.parametrize("dry_run", [True, False])
+def test_an_older_schema_stays_where_it_is_not_to_be_migrated(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, dry_run: bool
+) -> None:
+    with monkeypatch.context() as earlier, store.connect(str(empty(tmp_path / "d"))) as connection:
+        earlier.setattr(store, "SCHEMA_VERSION", migrations.SCHEMA_VERSION - 1)
+        store.migrate(connection)
+    before = (tmp_path / "d").read_bytes()
+    with pytest.raises(errors.OlderSchema, match="which is what site"):
+        apply(tmp_path / "d", site(1), dry_run=dry_run, migrate=False)
+    assert (tmp_path / "d").read_bytes() == before
+
+
+def test_an_empty_file_is_nobodys_yet(tmp_path: Path) -> None:
+    assert apply(empty(tmp_path / "d"), site(1), dry_run=True, migrate=False).changed
+    assert apply(empty(tmp_path / "d"), site(1), migrate=False).changed
+    assert not apply(tmp_path / "d", site(1), migrate=False).changed
+
+
 @pytest.mark.parametrize("version", range(1, migrations.SCHEMA_VERSION))
 def test_what_an_earlier_release_stored_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, version: int) -> None:
     store.create(str(tmp_path / "d"))
