@@ -75,7 +75,6 @@ def test_a_second_run_changes_nothing(deployed: Deployed) -> None:
     play(deployed.host, BEFORE, "--diff").demand_unchanged()
 
 
-@pytest.mark.long
 def test_a_changed_inventory_does_what_check_mode_said(deployed: Deployed) -> None:
     check = play(deployed.host, AFTER, "--check", "--diff").demand()
     play(deployed.host, BEFORE, "--diff").demand_unchanged()  # check mode had touched nothing

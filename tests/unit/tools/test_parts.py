@@ -103,6 +103,17 @@ def test_a_group_s_name_stands_for_its_parts() -> None:
         parts.chosen(["nonsense"])
 
 
+def test_every_test_of_hosts_is_run_on_one_release() -> None:
+    folder = Path(__file__).parents[2] / "host"
+    there = sorted(path.name.removeprefix("test_").removesuffix(".py") for path in folder.glob("test_*.py"))
+    assert sorted(name for chosen in parts.BRIEF_HOST_TESTS.values() for name in chosen) == there
+    steps = {part.name: part.steps[-3].command for part in parts.chosen(["all"]) if part.name.startswith("scenario")}
+    for scenario, names in parts.BRIEF_HOST_TESTS.items():
+        assert [word for word in steps[f"scenario:{scenario}"] if word.startswith("tests/host")] == [
+            f"tests/host/test_{name}.py" for name in names
+        ]
+
+
 @pytest.mark.parametrize("name", parts.SCENARIOS)
 def test_the_hosts_of_a_scenario_are_booted_and_removed_where_sudo_can_ask(name: str) -> None:
     """Ansible takes the terminal from what it runs; when Molecule begins, its hosts are there."""
