@@ -7,7 +7,8 @@
 
 check      runs clamd and clamav-milter with the new configuration, a small database and sockets of their own: none of
            ClamAV's daemons has a checker. They have to find a test virus; the limits have to fit the mail server's.
-restart    restarts what runs; reload makes clamd read its databases again. Without databases clamd is left alone.
+restart    restarts what runs; reload makes clamd read its databases again. Without databases clamd is left alone. The
+           milter is never away: while clamd is, it defers what it cannot have scanned.
 probe      clamd answers, and the milter refuses a test virus.
 run        fetches databases where there are none, enables and starts the units; says what it did, or would (--dry-run).
 stop       disables and stops the units; says so, too.
@@ -380,13 +381,15 @@ def demand(*arguments: str) -> None:
 
 
 def restart(settings: Settings) -> Iterator[str]:
-    demand("try-restart", MILTER_UNIT, UPDATER, *([] if settings.missing() else [DAEMON]))
+    demand("try-restart", UPDATER, *([] if settings.missing() else [DAEMON]))
+    demand("try-reload-or-restart", MILTER_UNIT)
     yield from ()
 
 
 def reload(settings: Settings) -> Iterator[str]:
     if not settings.missing() and not systemctl("is-active", "--quiet", DAEMON).returncode:
         demand("reload", DAEMON)
+    demand("try-reload-or-restart", MILTER_UNIT)
     yield from ()
 
 

@@ -3,12 +3,12 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Check, run and probe what the role opendkim configures.
 
-    opendkim-config check [KEY...]|resolve NAME|restart|reload|probe|run|stop
+    opendkim-config check [KEY...]|resolve NAME|reload|probe|run|stop
 
 check    what `opendkim -n` says, and what it overlooks: keys that are missing or that OpenDKIM would not take, and
          senders without a key. KEY is a file that is yet to be made.
 resolve  writes the configuration that an instance reads: with the resolvers of this host, whom it would not ask else.
-restart, reload  what they say, also of an instance that is new or not wanted any more.
+reload   puts the configuration to work, also of an instance that is new or not wanted any more.
 probe    asks the running ones: mail of a signed domain is signed, what a stranger sends as the same is not.
 run      enables and starts the units; says what it did, or would (--dry-run).
 stop     disables and stops the units; says so, too.
@@ -299,11 +299,11 @@ def states(*units: str) -> dict[str, tuple[str, str]]:
     return {unit["Id"]: (unit["UnitFileState"], unit["ActiveState"]) for unit in found}
 
 
-def again(settings: Settings, verb: str) -> Iterator[str]:
-    """Restart or reload what is wanted, now and at boot, and let nothing else run."""
+def reload(settings: Settings) -> Iterator[str]:
+    """Reload or start what is wanted, now and at boot, and let nothing else run."""
     wanted = [instance.unit for instance in settings.instances]
     list(disable([f"{name}.service" for name in NAMES if f"{name}.service" not in wanted], dry=False))
-    demand(verb, *wanted)
+    demand("reload-or-restart", *wanted)
     if disabled := [unit for unit, (enabled, _active) in states(*wanted).items() if enabled != "enabled"]:
         demand("enable", *disabled)
     yield from ()
@@ -339,8 +339,7 @@ def main(arguments: Sequence[str]) -> int:
     judging: dict[str, Callable[[], Iterable[str]]] = {
         "check": lambda: check(settings, rest),
         "resolve": lambda: resolve(settings, *rest),
-        "restart": lambda: again(settings, "restart"),
-        "reload": lambda: again(settings, "reload-or-restart"),
+        "reload": lambda: reload(settings),
         "probe": lambda: probe(settings),
     }
     try:
