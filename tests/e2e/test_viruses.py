@@ -75,6 +75,23 @@ def test_a_virus_at_submission_is_refused_by_its_name(
     assert "Eicar" in refused.value.reply.text
 
 
+def octets(size: str) -> int:
+    """As clamd.conf(5) writes sizes."""
+    return int(size[:-1]) * 2**20 if size.endswith("M") else int(size)
+
+
+def test_what_is_unpacked_has_room_of_its_own(host: Shell) -> None:
+    """ClamAV takes what it has no room to unpack for clean, whatever fills the host's disk."""
+    settings = dict(
+        line.split(maxsplit=1) for line in host.output("grep", "^Max", "/etc/clamav/clamd.conf").splitlines()
+    )
+    process = host.output("systemctl", "show", "--property=MainPID", "--value", SCANNER).strip()
+    view = ("nsenter", f"--target={process}", "--mount", "--")
+    kind, size = host.output(*view, "findmnt", "--noheadings", "--bytes", "--output=FSTYPE,SIZE", "/tmp").split()
+    assert kind == "tmpfs"
+    assert int(size) >= 2 * octets(settings["MaxScanSize"]) * int(settings["MaxThreads"])
+
+
 def test_an_archive_without_a_virus_arrives(outside: Outside, mailbox: Callable[[str], Mailbox]) -> None:
     sent = written(attachment=nested(b"nothing to see", 3))
     outside.send(ALICE, message=sent)
