@@ -159,6 +159,36 @@ def test_a_domain_that_says_nothing_is_accepted(internet: Internet, mailbox: Cal
     )
 
 
+@pytest.mark.needs("trusted forum")
+@pytest.mark.parametrize("version", [4, 6])
+def test_a_list_that_is_trusted_may_change_what_it_passes_on(
+    internet: Internet, mailbox: Callable[[str], Mailbox], version: int
+) -> None:
+    message = compose(to=ALICE, sender=f"somebody@{GOOD}", headers=[("List-Id", "<talk.forum.example>")])
+    data = internet.signed(message.as_bytes(), GOOD) + b"-- \r\nA footer of the list\r\n"
+
+    def passed_on(by: str) -> Conversation:
+        sender = f"talk-bounces@{by}"
+        return internet.send_from(
+            by, ALICE, message=message, envelope_sender=sender, sign=False, data=data, version=version
+        )
+
+    assert refused_by_policy(passed_on("plain.example").reply("MESSAGE"))
+    sent = passed_on("forum.example")
+    assert sent.accepted, sent.last
+    found = results(mailbox(ALICE).wait_for(message))
+    assert not [each for each in found if "dmarc=" in each]
+    assert [each for each in found if "dkim=fail" in each]
+
+
+@pytest.mark.needs("trusted forum")
+def test_a_domain_that_is_trusted_is_not_judged(internet: Internet, mailbox: Callable[[str], Mailbox]) -> None:
+    with internet.records("friends.example", "_dmarc", "TXT", '"v=DMARC1; p=reject"'):
+        sent = in_the_name_of(internet, "friends.example")
+    assert sent.accepted, sent.last
+    assert not [each for each in results(mailbox(ALICE).wait_for(sent.message)) if "dmarc=" in each]
+
+
 def test_users_are_not_judged(
     internet: Internet,
     mail_program: Callable[..., MailProgram],

@@ -66,6 +66,8 @@ PARTIES = (
     Party("bogus.example", 218, signed=True, tlsa=True),
     Party("spam.example", 219, listed=True),
     Party("stranger.example", 220, named=False),
+    # Changes what it passes on, and passes it on in the name of the author.
+    Party("forum.example", 221),
     Party("pool.example", 230, signed=True, spf="v=spf1 {pool} -all", welcome="127.0.3.1", pool=4),
 )
 WELCOME = {"good.example": "127.0.9.2"}

@@ -53,6 +53,7 @@ FEATURES: dict[str, Callable[[Deployment], bool]] = {
     "ipv6": lambda deployment: bool(deployment.description.get("address6")),
     "nasty passwords": _domain("passwords.example"),
     "sending limits": _address("hasty@example.org"),
+    "trusted forum": _variable("opendmarc_trusted_hosts"),
     "low scan limits": _variable("clamav_settings"),
     "own networks": _variable("base_own_networks"),
     "pop3": _variable("dovecot_pop3"),
