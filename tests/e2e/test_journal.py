@@ -77,6 +77,12 @@ EXPECTED = [
         r"spamd\.service: (Main process exited, code=killed, status=9|Failed with result 'signal')",
         DELIBERATE,
     ),
+    Expected(
+        "systemd",
+        r"spamassassin-maintenance\.service: (Main process exited|Failed with)|Failed to start spamassassin-maint",
+        DELIBERATE,
+    ),
+    Expected("(sh|runuser)", "POSTOFFICE_NEW_RULE", DELIBERATE),
     Expected("spamd", "info: prefork: sysread_with_timeout select error: Interrupted", "how a reload is logged"),
     Expected("postoffice-learning", "learning waits: .*No such file", DELIBERATE),
     Expected("systemd", r"(postoffice-learning\.service: Failed with|Failed to start postoffice-learning)", DELIBERATE),

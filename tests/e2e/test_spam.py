@@ -161,3 +161,64 @@ def test_new_rules_hold_no_mail_up(spamd: Callable[..., str], outside: Outside, 
     spamd("reload")
     received = mailbox("alice@example.org").wait_for(outside.send("alice@example.org"))
     assert received["X-Spam-Status"].startswith("No, score=")
+
+
+UPDATE = "spamassassin-maintenance.service"
+DROP_INS = f"/run/systemd/system/{UPDATE}.d"
+NEW = "/run/tests-rules.cf"
+KEPT = "/var/lib/tests-rules"
+# What Debian's script does, with rules that did not come from the Internet.
+COME = """set -e
+as="runuser -u debian-spamd --"
+$as mkdir -p {folder}
+$as cp /usr/share/spamassassin/*.cf {folder}
+$as cp {new} {folder}/zz_new.cf
+$as spamassassin --lint --prefspath=/dev/null
+run-parts --lsbsysinit /etc/spamassassin/sa-update-hooks.d
+"""
+
+
+@pytest.fixture
+def rules_come(host: Shell, spamd: Callable[..., str]) -> Iterator[Callable[[str], bool]]:
+    """Has rules come with an update; tells whether that went well."""
+    version = host.output("perl", "-MMail::SpamAssassin", "-e", "print $Mail::SpamAssassin::VERSION").strip()
+    folder = f"/var/lib/spamassassin/{version}"
+    host.run("sh", "-c", f"if [ -d {folder} ]; then mv {folder} {KEPT}; fi")
+    host.run("mkdir", "-p", DROP_INS)
+    host.run("tee", f"{DROP_INS}/zz-tests.conf", stdin=f"[Service]\nExecStart=\nExecStart=/bin/sh {DROP_INS}/come\n")
+    host.run("tee", f"{DROP_INS}/come", stdin=COME.format(folder=folder, new=NEW))
+    host.run("systemctl", "daemon-reload")
+
+    def come(rules: str) -> bool:
+        host.run("tee", NEW, stdin=rules)
+        return host.run("systemctl", "start", UPDATE, check=False).returncode == 0
+
+    yield come
+    host.run("rm", "-rf", DROP_INS, NEW, folder)
+    host.run("sh", "-c", f"if [ -d {KEPT} ]; then mv {KEPT} {folder}; fi")
+    host.run("systemctl", "daemon-reload")
+    host.run("systemctl", "reset-failed", UPDATE, check=False)
+    spamd("reload")
+    wait_for(lambda: answers(host), "an answer of spamd", 60)
+
+
+def rule(pattern: str) -> str:
+    return f"body POSTOFFICE_NEW_RULE /{pattern}/\nscore POSTOFFICE_NEW_RULE 0.5\n"
+
+
+def test_new_rules_are_used_only_when_spamassassin_takes_them(
+    rules_come: Callable[[str], bool], spamd: Callable[..., str], host: Shell, outside: Outside, mailbox: Box
+) -> None:
+    def judged() -> str:
+        message = compose(to="alice@example.org", body="Look, post-office-new-rule!\n")
+        outside.send("alice@example.org", message=message)
+        return str(mailbox("alice@example.org").wait_for(message)["X-Spam-Status"])
+
+    assert rules_come(rule("post-office-new-rule"))
+    wait_for(lambda: answers(host), "an answer of spamd", 60)
+    assert "POSTOFFICE_NEW_RULE" in judged()
+    assert not rules_come(rule("post-office-(new-rule"))
+    spamd("restart")
+    wait_for(lambda: answers(host), "an answer of spamd", 60)
+    assert "POSTOFFICE_NEW_RULE" in judged()
+    assert "The rules of before are used again" in host.output("journalctl", f"--unit={UPDATE}", "--lines=50")
