@@ -324,6 +324,21 @@ def test_fail2ban(bare: Host, tmp_path: Path) -> None:
     play(bare, {"fail2ban_enabled": False}, playbook=playbook).demand_unchanged()
 
 
+SWITCHED = (
+    *("clamav", "fail2ban", "learning", "mta_sts", "opendkim"),
+    *("opendmarc", "postgrey", "postsrsd", "spamassassin", "unbound"),
+)
+
+
+def test_roles_that_are_switched_off_leave_a_bare_host_alone(bare: Host, tmp_path: Path) -> None:
+    playbook = tmp_path / "play.yml"
+    head, _separator, last = PLAY.rstrip("\n").rpartition("\n")
+    playbook.write_text("\n".join([head, *(last.format(role=role) for role in SWITCHED)]) + "\n", encoding="utf-8")
+    off = {f"{role}_enabled": False for role in SWITCHED}
+    play(bare, off, "--check", "--diff", playbook=str(playbook)).demand_unchanged()
+    play(bare, off, playbook=str(playbook)).demand_unchanged()
+
+
 def test_postfix(bare: Host, tmp_path: Path) -> None:
     bare.shell.run("mkdir", "/etc/own")
     bare.shell.run(
