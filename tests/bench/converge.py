@@ -19,6 +19,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from ansible_collections.postoffice.mail.tests.bench.report import Row, publish
+from ansible_collections.postoffice.mail.tests.runs.runtest.inventories import SWITCHED_OFF
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 SSH = ["ssh", "-F", str(CHECKOUT / "build/ssh_config")]
@@ -28,10 +29,6 @@ SITE = "playbooks/site.yml"
 APT_GET = ["env", "DEBIAN_FRONTEND=noninteractive", "apt-get", "-y", "--no-install-recommends", "install"]
 # Pings that an unchanged run may cost: with the mail server alone, and with everything.
 SERVER_PINGS, PINGS = 20.0, 30.0
-SWITCHES = (
-    *("clamav_enabled", "fail2ban_enabled", "learning_enabled", "mta_sts_enabled", "opendkim_enabled"),
-    *("opendmarc_enabled", "postgrey_enabled", "postsrsd_enabled", "spamassassin_enabled", "unbound_enabled"),
-)
 PING = "- hosts: mail\n  gather_facts: false\n  tasks:\n    - ansible.builtin.ping:\n"
 
 
@@ -106,7 +103,7 @@ def measure(suite: str, ping: str) -> list[Row]:
     first = middle(first_run(ours, plain, suite, names, bool(number % 2)) for number in range(FIRST_RUNS))
     run([sys.executable, "tools/hosts.py", "down", plain])
     again = unchanged_runs(ours, ping)
-    off = ("--extra-vars", json.dumps(dict.fromkeys(SWITCHES, False)))
+    off = ("--extra-vars", json.dumps(SWITCHED_OFF))
     run(playbook(ours, SITE, *off))
     alone = unchanged_runs(ours, ping, *off)
     run([sys.executable, "tools/hosts.py", "down", ours])

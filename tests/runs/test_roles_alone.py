@@ -17,6 +17,7 @@ from ansible_collections.postoffice.mail.tests.e2e.mailtest.deployment import Pe
 from ansible_collections.postoffice.mail.tests.e2e.mailtest.imap import connect, login
 from ansible_collections.postoffice.mail.tests.e2e.mailtest.waiting import wait_for
 from ansible_collections.postoffice.mail.tests.runs.runtest.host import Host, booted
+from ansible_collections.postoffice.mail.tests.runs.runtest.inventories import SWITCHED, SWITCHED_OFF
 from ansible_collections.postoffice.mail.tests.runs.runtest.run import Run, play
 
 pytestmark = pytest.mark.long
@@ -324,19 +325,12 @@ def test_fail2ban(bare: Host, tmp_path: Path) -> None:
     play(bare, {"fail2ban_enabled": False}, playbook=playbook).demand_unchanged()
 
 
-SWITCHED = (
-    *("clamav", "fail2ban", "learning", "mta_sts", "opendkim"),
-    *("opendmarc", "postgrey", "postsrsd", "spamassassin", "unbound"),
-)
-
-
 def test_roles_that_are_switched_off_leave_a_bare_host_alone(bare: Host, tmp_path: Path) -> None:
     playbook = tmp_path / "play.yml"
     head, _separator, last = PLAY.rstrip("\n").rpartition("\n")
     playbook.write_text("\n".join([head, *(last.format(role=role) for role in SWITCHED)]) + "\n", encoding="utf-8")
-    off = {f"{role}_enabled": False for role in SWITCHED}
-    play(bare, off, "--check", "--diff", playbook=str(playbook)).demand_unchanged()
-    play(bare, off, playbook=str(playbook)).demand_unchanged()
+    play(bare, SWITCHED_OFF, "--check", "--diff", playbook=str(playbook)).demand_unchanged()
+    play(bare, SWITCHED_OFF, playbook=str(playbook)).demand_unchanged()
 
 
 def test_postfix(bare: Host, tmp_path: Path) -> None:

@@ -20,6 +20,13 @@ if header :is "Subject" "for the site" {
 }
 """
 
+# What a mail server can do without.
+SWITCHED = (
+    *("clamav", "fail2ban", "learning", "mta_sts", "opendkim"),
+    *("opendmarc", "postgrey", "postsrsd", "spamassassin", "unbound"),
+)
+SWITCHED_OFF: dict[str, Any] = {f"{role}_enabled": False for role in SWITCHED}
+
 # Nothing on the Internet can be asked.
 OFFLINE: dict[str, Any] = {"spamassassin_network_tests": False, "spamassassin_update": False}
 BEFORE: dict[str, Any] = {
