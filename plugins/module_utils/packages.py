@@ -83,12 +83,17 @@ def parse_apt_cache_policy(output: str) -> dict[str, str]:
     return {name: upstream_version(version) for name, version in found if version != "(none)"}
 
 
+def alternatives(wanted: Iterable[str]) -> tuple[tuple[str, ...], ...]:
+    """The names in elements as in deb-control(5): `systemd-timesyncd | chrony` gives both."""
+    return tuple(dict.fromkeys(tuple(re.split(r"\s*\|\s*", text.strip())) for text in wanted))
+
+
 def read_packages(wanted: Iterable[str], run: Run) -> Packages:
     """Ask dpkg for packages, and apt for those that it does not have installed.
 
     An element of `wanted` is a name or, as in deb-control(5), alternatives: `systemd-timesyncd | chrony`.
     """
-    groups = tuple(dict.fromkeys(tuple(re.split(r"\s*\|\s*", text.strip())) for text in wanted))
+    groups = alternatives(wanted)
     names = list(dict.fromkeys(name for group in groups for name in group))
     # Both programs exit with an error when they do not know a name; what they print of the others is what counts.
     found = parse_dpkg_query(run([*DPKG_QUERY, *names])[1]) if names else {}

@@ -18,6 +18,7 @@ description:
   - A run that was interrupted after the swap began is finished by the next one, which reports a change.
   - Files that an earlier run wrote and that are no longer listed are removed after the reload, which is then repeated.
     Nothing else is ever removed.
+  - Sees to it that the daemon runs, now and at boot.
   - A symbolic link at a listed path is replaced by a file, its target is left alone. A path below a linked folder is
     refused.
 requirements:
@@ -103,11 +104,19 @@ options:
     type: list
     elements: str
     default: []
+  units:
+    description:
+      - Units of systemd, with their endings, that are to run, now and at boot. Those that were found disabled or
+        stopped are enabled and started once the files are in place; when nothing but that was to do, the daemon then
+        has to answer O(probe).
+    type: list
+    elements: str
+    default: []
   probe:
     description:
       - The program, with its arguments, that exits with status 0 when the daemon answers. It is repeated until
         O(probe_timeout); after a reload once more half a second after its success, because many daemons reload a
-        little later than they say. Not so when all units that O(reload) and O(restart) name with their ending
+        little later than they say. Not so when all units that O(reload), O(restart) and O(units) name with their ending
         C(.service) were stopped before.
     type: list
     elements: str
@@ -150,6 +159,7 @@ EXAMPLES = r"""
       - [/usr/sbin/exampled, --check]
     reload: [systemctl, reload-or-restart, example.service]
     restart: [systemctl, restart, example.service]
+    units: [example.service]
     probe: [/usr/bin/example-client, ping]
   vars:
     files:
@@ -187,7 +197,7 @@ pending:
   type: bool
   sample: false
 diff:
-  description: One prepared text per path. Secret files show that they changed, never their content.
+  description: One prepared text per path, and per unit that is enabled or started. Secret files show that they changed, never their content.
   returned: success
   type: list
   elements: dict

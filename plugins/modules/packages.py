@@ -7,7 +7,7 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: packages
-short_description: Install packages without starting their daemons
+short_description: Install packages without starting their daemons, and create system accounts
 version_added: 0.1.0
 author: The Post Office authors (@postoffice-mail)
 description:
@@ -16,16 +16,26 @@ description:
     configuration of its package. Units that were active before, and those of O(start), are left to their packages.
     This is done by a C(policy-rc.d) that says no only while the installation lasts, also when that is killed.
   - Needs no python3-apt, so that it works on a bare host, also in check mode.
+  - Then creates the system users and groups that are missing, by one call of C(systemd-sysusers).
+  - What an earlier task of the same run saw on a host, it is not asked for again; so one task that names all packages of
+    a host makes those of its roles cheap.
   - Reads the package lists again when a package is not in them, or cannot be downloaded; finishes an interrupted C(dpkg).
 options:
   names:
     description:
-      - The names of the packages.
+      - The names of the packages; none when only accounts are wanted.
       - An element can be alternatives as in C(debian/control), for example C(systemd-timesyncd | chrony). When none
         of them is installed, the first that can be had is.
     type: list
     elements: str
-    required: true
+    default: []
+  accounts:
+    description:
+      - System users and groups, each a line as in C(sysusers.d), of the types C(u) and C(g). Those that exist stay as they are.
+      - They are created after the packages, which may bring them.
+    type: list
+    elements: str
+    default: []
   debconf:
     description:
       - Answers to what packages ask when they are installed, each a line as in C(debconf-set-selections). Only those of packages that are missing count.
@@ -40,10 +50,10 @@ options:
 attributes:
   check_mode:
     support: full
-    description: Reports what would be installed.
+    description: Reports what would be installed and created. What a missing package would bring counts as created.
   diff_mode:
     support: full
-    description: Lists the packages that are missing.
+    description: Lists the packages and accounts that are missing.
   platform:
     support: full
     platforms: debian
@@ -59,6 +69,8 @@ EXAMPLES = r"""
       - dovecot-flatcurve | dovecot-fts-xapian
     debconf:
       - postfix postfix/main_mailer_type select No configuration
+    accounts:
+      - u postoffice-lookup - "Post Office lookups" /nonexistent /usr/sbin/nologin
 """
 
 RETURN = r"""
@@ -75,12 +87,23 @@ missing:
   type: list
   elements: str
   sample: ["postfix-pcre"]
+accounts:
+  description: The users and groups that were created or, in check mode, would be.
+  returned: always
+  type: list
+  elements: str
+  sample: ["group vmail", "user vmail"]
 """
 
+import grp
+import pwd
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
+from ..module_utils.accounts import Accounts, InvalidAccount, local_names, parse_accounts
 from ..module_utils.packages import DEBCONF, UPDATE, InstallationError, Run, install, preseed, read_packages
 from ..module_utils.policy_rc_d import only_starting
 
@@ -91,37 +114,75 @@ ENVIRONMENT = {
     "LC_ALL": "C.UTF-8",
     "NEEDRESTART_SUSPEND": "1",
 }
+SYSUSERS = ["systemd-sysusers", "--inline"]
 ACTIVE_UNITS = ["systemctl", "list-units", "--state=active", "--plain", "--no-legend"]
 
 
 def main() -> None:
-    elements = {"type": "list", "elements": "str"}
+    elements = {"type": "list", "elements": "str", "default": []}
     module = AnsibleModule(
-        argument_spec={
-            "names": {**elements, "required": True},
-            "debconf": {**elements, "default": []},
-            "start": {**elements, "default": []},
-        },
-        supports_check_mode=True,
+        argument_spec=dict.fromkeys(("names", "accounts", "debconf", "start"), elements), supports_check_mode=True
     )
     run = runner(module)
-    packages = read_packages(module.params["names"], run)
-    if packages.unknown and not module.check_mode:
-        run(UPDATE)
+    try:
+        accounts = parse_accounts(module.params["accounts"])
         packages = read_packages(module.params["names"], run)
-    missing = packages.missing
-    lines = "".join(f"package {name} {packages.versions[name]}\n" for name in missing)
-    diff = {"before": "", "after": lines, "before_header": "packages", "after_header": "packages"}
-    result = {"changed": True, "diff": diff} if missing else {"changed": False}
-    if missing and not module.check_mode:
-        with only_starting(lambda: [*module.params["start"], *active_units(run)]) as lock:
-            try:
-                preseed(module.params["debconf"], missing, lambda text: said(module, DEBCONF, data=text))
-                install(missing, runner(module, lock))
-            except InstallationError as error:
-                module.fail_json(msg=str(error), missing=missing)
-        packages = read_packages(module.params["names"], run)
-    module.exit_json(versions=packages.versions, missing=missing, **result)
+        if packages.unknown and not module.check_mode:
+            run(UPDATE)
+            packages = read_packages(module.params["names"], run)
+        missing = packages.missing
+        lines = [f"package {name} {packages.versions[name]}" for name in missing]
+        if missing and not module.check_mode:
+            install_missing(module, missing)
+            packages = read_packages(module.params["names"], run)
+        created = lacking(accounts).described
+        if created and not module.check_mode:
+            create(module, accounts)
+    except (InvalidAccount, InstallationError) as error:
+        module.fail_json(msg=str(error))
+    after = "".join(f"{line}\n" for line in [*lines, *created])
+    module.exit_json(
+        changed=bool(after),
+        versions=packages.versions,
+        missing=missing,
+        accounts=created,
+        # For the controller's half.
+        installed=not module.check_mode,
+        users=local_names(Path("/etc/passwd").read_text(encoding="utf-8", errors="surrogateescape")),
+        groups=local_names(Path("/etc/group").read_text(encoding="utf-8", errors="surrogateescape")),
+        **(
+            {"diff": {"before": "", "after": after, "before_header": "packages", "after_header": "packages"}}
+            if after
+            else {}
+        ),
+    )
+
+
+def install_missing(module: AnsibleModule, missing: list[str]) -> None:
+    """Or raise InstallationError."""
+    with only_starting(lambda: [*module.params["start"], *active_units(runner(module))]) as lock:
+        preseed(module.params["debconf"], missing, lambda text: said(module, DEBCONF, data=text))
+        install(missing, runner(module, lock))
+
+
+def create(module: AnsibleModule, accounts: Accounts) -> None:
+    """Create those that are missing, or raise InstallationError."""
+    status, output = said(module, [*SYSUSERS, *module.params["accounts"]])
+    still = lacking(accounts).described
+    if status or still:
+        raise InstallationError(f"systemd-sysusers did not create {', '.join(still) or 'all'}:\n{output.strip()}")
+
+
+def lacking(accounts: Accounts) -> Accounts:
+    return accounts.without(lambda name: exists(pwd.getpwnam, name), lambda name: exists(grp.getgrnam, name))
+
+
+def exists(read: Callable[[str], object], name: str) -> bool:
+    try:
+        read(name)
+    except KeyError:
+        return False
+    return True
 
 
 def runner(module: AnsibleModule, *inherited: int) -> Run:

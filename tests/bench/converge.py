@@ -10,7 +10,6 @@ has the files ready by now nor other work on the machine decides. Run by `make b
 
 from __future__ import annotations
 
-import json
 import re
 import subprocess
 import sys
@@ -19,7 +18,6 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from ansible_collections.postoffice.mail.tests.bench.report import Row, publish
-from ansible_collections.postoffice.mail.tests.runs.runtest.inventories import SWITCHED_OFF
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 SSH = ["ssh", "-F", str(CHECKOUT / "build/ssh_config")]
@@ -27,8 +25,7 @@ FIRST_RUNS = 3
 UNCHANGED_RUNS = 7
 SITE = "playbooks/site.yml"
 APT_GET = ["env", "DEBIAN_FRONTEND=noninteractive", "apt-get", "-y", "--no-install-recommends", "install"]
-# Pings that an unchanged run may cost: with the mail server alone, and with everything.
-SERVER_PINGS, PINGS = 20.0, 30.0
+PINGS = 20.0  # that an unchanged run may cost
 PING = "- hosts: mail\n  gather_facts: false\n  tasks:\n    - ansible.builtin.ping:\n"
 
 
@@ -88,10 +85,10 @@ def first_run(ours: str, plain: str, suite: str, names: Sequence[str], begin_wit
     return value, baseline
 
 
-def unchanged_runs(scenario: str, ping: str, *options: str) -> tuple[float, float]:
+def unchanged_runs(scenario: str, ping: str) -> tuple[float, float]:
     """Seconds of the playbook, and of a ping beside it."""
     return middle(
-        (unchanged(playbook(scenario, SITE, *options)), unchanged(playbook(scenario, ping)))
+        (unchanged(playbook(scenario, SITE)), unchanged(playbook(scenario, ping)))
         for _unused in range(UNCHANGED_RUNS)
     )
 
@@ -103,14 +100,10 @@ def measure(suite: str, ping: str) -> list[Row]:
     first = middle(first_run(ours, plain, suite, names, bool(number % 2)) for number in range(FIRST_RUNS))
     run([sys.executable, "tools/hosts.py", "down", plain])
     again = unchanged_runs(ours, ping)
-    off = ("--extra-vars", json.dumps(SWITCHED_OFF))
-    run(playbook(ours, SITE, *off))
-    alone = unchanged_runs(ours, ping, *off)
     run([sys.executable, "tools/hosts.py", "down", ours])
     return [
         Row(f"{suite}: first run, beside apt-get of its {len(names)} packages", first[0], "s", first[1], 2.0),
         Row(f"{suite}: unchanged run, beside a ping", again[0], "s", again[1], PINGS),
-        Row(f"{suite}: the same with all filters off", alone[0], "s", alone[1], SERVER_PINGS),
     ]
 
 

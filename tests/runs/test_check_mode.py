@@ -42,6 +42,11 @@ def packages(run: Run) -> list[str]:
     return sorted({name for event in run.events for name in event.content.get("missing") or []})
 
 
+def accounts(run: Run) -> set[str]:
+    """The users and groups that the run made, as `user vmail`."""
+    return {name for event in named(run.events, "packages") for name in event.content.get("accounts") or []}
+
+
 def test_check_mode_succeeds_on_a_bare_host(deployed: Deployed) -> None:
     deployed.check.demand()
     assert config_files(deployed.check), "check mode showed no file"
@@ -52,6 +57,16 @@ def test_check_mode_lists_the_packages_that_the_first_run_installs(deployed: Dep
     assert packages(deployed.check)
     assert all(any(name in diff for diff in listed) for name in packages(deployed.check))
     assert packages(deployed.check) == packages(deployed.first)
+
+
+def test_check_mode_lists_the_users_and_groups_of_the_first_run(deployed: Deployed) -> None:
+    foreseen, made = accounts(deployed.check), accounts(deployed.first)
+    assert "user vmail" in made
+    assert made <= foreseen
+    # The packages bring the others.
+    for account in foreseen - made:
+        database, _separator, name = account.partition(" ")
+        deployed.host.run(f"getent {'passwd' if database == 'user' else database} {name}")
 
 
 def test_check_mode_on_a_bare_host_names_every_file_of_the_first_run(deployed: Deployed) -> None:

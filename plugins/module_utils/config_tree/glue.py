@@ -25,6 +25,7 @@ ARGUMENT_SPEC: dict[str, dict[str, Any]] = {
     "check": {"type": "list", "elements": "list", "default": []},
     "reload": {"type": "list", "elements": "str", "default": []},
     "restart": {"type": "list", "elements": "str", "default": []},
+    "units": {"type": "list", "elements": "str", "default": []},
     "probe": {"type": "list", "elements": "str", "default": []},
     "probe_timeout": {"type": "int", "default": 20},
     "age": {"type": "int", "default": 0},

@@ -19,6 +19,8 @@ Kind = Literal["file", "directory"]
 _FIELDS = ("path", "content", "owner", "group", "mode", "state", "restart", "last")
 _MODE = re.compile(r"0?[0-7]{3,4}\Z")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*\Z")
+# systemd.unit(5), with the ending, which systemctl would guess.
+_UNIT = re.compile(r"[A-Za-z0-9:_.\\-][A-Za-z0-9:_.\\@-]*\.(?:service|socket|timer|path|target|mount)\Z")
 _NOT_CONFIGURATION = ("/proc", "/sys", "/dev")
 
 
@@ -51,6 +53,7 @@ class Request:
     check: tuple[tuple[str, ...], ...] = ()
     reload: tuple[str, ...] = ()
     restart: tuple[str, ...] = ()
+    units: tuple[str, ...] = ()
     probe: tuple[str, ...] = ()
     probe_timeout: int = 20
     age: int = 0
@@ -81,6 +84,7 @@ def parse_request(options: Mapping[str, object]) -> Request:
         check=_check(options.get("check")),
         reload=reload,
         restart=_argv(options.get("restart"), "restart") or reload,
+        units=_units(options.get("units")),
         probe=_argv(options.get("probe"), "probe"),
         probe_timeout=timeout,
         age=age,
@@ -230,6 +234,14 @@ def _paths(value: object, option: str) -> tuple[str, ...]:
 
 def _names(value: object) -> tuple[str, ...]:
     return tuple(map(str, value)) if isinstance(value, list) else ()
+
+
+def _units(value: object) -> tuple[str, ...]:
+    units = _names(value)
+    for index, unit in enumerate(units):
+        if unit.startswith("-") or not _UNIT.match(unit):
+            raise ConfigTreeError(f"units[{index}]: {unit!r} is not the name of a unit, such as postfix.service")
+    return tuple(dict.fromkeys(units))
 
 
 def _check(value: object) -> tuple[tuple[str, ...], ...]:

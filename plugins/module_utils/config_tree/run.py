@@ -20,6 +20,7 @@ from .report import failure, shorten, told
 from .request import Request
 from .scrub import Scrubber
 from .state import STATE_ROOT, Kept, Pending, State, Store, Written, kept_as
+from .units import Lack, lacks, remedies, show
 
 CHECK_SECONDS = 120
 ACTION_SECONDS = 180
@@ -49,12 +50,13 @@ class _SwapError(ConfigTreeError):
 
 @dataclass
 class _Situation:
-    """What a run found: the memory of earlier runs, the plan, and what is watched."""
+    """What a run found: the memory of earlier runs, the plan, what is watched, and what its units lack."""
 
     state: State
     pending: Pending | None
     plan: Plan
     watch: dict[str, str]
+    lacks: tuple[Lack, ...] = ()
     warnings: list[str] = field(default_factory=list)
 
     @property
@@ -98,12 +100,14 @@ class _Run:
 
     def carry_out(self) -> Result:
         situation = self._look(check_mode=False)
-        if not situation.changed:
+        if situation.changed:
+            self._check(situation, check_mode=False)
+            with self.host.unhurried():
+                self._swap_or_put_back(situation, self._keep(situation))
+        else:
             self._remember(situation)
-            return self._result(situation)
-        self._check(situation, check_mode=False)
-        with self.host.unhurried():
-            self._swap_or_put_back(situation, self._keep(situation))
+        if situation.lacks:
+            self._start(situation)
         return self._result(situation)
 
     # Look
@@ -120,7 +124,13 @@ class _Run:
         watch = {path: self.host.fingerprint(path) for path in watched}
         if check_mode:
             watch |= dict.fromkeys(set(watched) & set(self.request.watch_foreseen), _FORESEEN)
-        return _Situation(state, pending, plan, watch, list(plan.warnings))
+        return _Situation(state, pending, plan, watch, self._lacks(), list(plan.warnings))
+
+    def _lacks(self) -> tuple[Lack, ...]:
+        if not self.request.units:
+            return ()
+        outcome = self._run(show(self.request.units), ACTION_SECONDS)
+        return lacks(self.request.units, "" if outcome.failed else outcome.output)
 
     def _names(self, folder: str, leftovers: set[str]) -> list[str]:
         return [name for name in self.host.names(folder) if posixpath.join(folder, name) not in leftovers]
@@ -312,6 +322,20 @@ class _Run:
                 headline = f"{self.request.name} does not take the new configuration"
                 raise _SwapError(self._failure(headline, outcome, situation, self._journal(began)))
 
+    def _start(self, situation: _Situation) -> None:
+        """Give units what they lack. The files are as wanted by now, and stay so when that fails."""
+        began = self.host.now()
+        for argv in remedies(situation.lacks):
+            outcome = self._run(argv, ACTION_SECONDS)
+            if outcome.failed:
+                headline = f"{self.request.name} cannot be made to run, now and at boot"
+                raise ConfigTreeError(self._failure(headline, outcome, situation, self._journal(began)))
+        if not situation.changed:
+            try:
+                self._probe(situation, began, again=False)
+            except _SwapError as error:
+                raise ConfigTreeError(str(error)) from None
+
     def _may_linger(self, pending: Pending) -> bool:
         """Whether a daemon may go on answering with its old configuration once it was told of the new one.
 
@@ -327,7 +351,7 @@ class _Run:
 
     def _units(self) -> tuple[str, ...]:
         """The services that are told of a new configuration."""
-        words = (*self.request.reload, *self.request.restart)
+        words = (*self.request.reload, *self.request.restart, *self.request.units)
         return tuple(dict.fromkeys(word for word in words if word.endswith(".service")))
 
     def _restarts(self, pending: Pending) -> bool:
@@ -449,8 +473,9 @@ class _Run:
             diff += [f"{path} is not what it was at the last reload\n" for path in situation.watch_changed]
         if situation.pending:
             diff.append(f"an earlier run was interrupted: {self.request.name} is reloaded and probed\n")
+        diff += [f"{lack}\n" for lack in situation.lacks]
         return Result(
-            changed=situation.changed,
+            changed=situation.changed or bool(situation.lacks),
             pending=situation.pending is not None,
             files=tuple({"path": change.path, "action": change.action} for change in situation.plan.changes),
             diff=tuple(diff),

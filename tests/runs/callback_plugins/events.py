@@ -21,7 +21,7 @@ description:
   - The file is named by the environment variable E(POSTOFFICE_EVENTS).
 """
 
-KEPT = ("changed", "diff", "skipped", "failed", "unreachable", "msg", "missing", "warnings")
+KEPT = ("changed", "diff", "skipped", "failed", "unreachable", "msg", "missing", "accounts", "warnings")
 
 
 class CallbackModule(CallbackBase):
