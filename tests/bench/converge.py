@@ -88,8 +88,7 @@ def first_run(ours: str, plain: str, suite: str, names: Sequence[str], begin_wit
 def unchanged_runs(scenario: str, ping: str) -> tuple[float, float]:
     """Seconds of the playbook, and of a ping beside it."""
     return middle(
-        (unchanged(playbook(scenario, SITE)), unchanged(playbook(scenario, ping)))
-        for _unused in range(UNCHANGED_RUNS)
+        (unchanged(playbook(scenario, SITE)), unchanged(playbook(scenario, ping))) for _unused in range(UNCHANGED_RUNS)
     )
 
 

@@ -66,7 +66,7 @@ def test_check_mode_lists_the_users_and_groups_of_the_first_run(deployed: Deploy
     # The packages bring the others.
     for account in foreseen - made:
         database, _separator, name = account.partition(" ")
-        deployed.host.run(f"getent {'passwd' if database == 'user' else database} {name}")
+        deployed.host.shell.run("getent", {"user": "passwd"}.get(database, database), name)
 
 
 def test_check_mode_on_a_bare_host_names_every_file_of_the_first_run(deployed: Deployed) -> None:
