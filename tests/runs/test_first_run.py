@@ -38,7 +38,7 @@ def test_no_daemon_is_started_before_it_is_configured(times: tuple[list[float], 
 
 
 def test_everything_is_installed_in_one_go(deployed: Deployed) -> None:
-    assert [event.name for event in deployed.first.changes if event.action == "packages"] == [
+    assert [event.name for event in deployed.first.changes if event.content.get("missing")] == [
         "base: Install the packages"
     ]
 
