@@ -157,6 +157,11 @@ def test_a_scanner_that_is_killed_comes_back_and_nobody_notices(
     assert host.output("systemctl", "show", "--property=MainPID", "--value", "spamd.service") != before
 
 
+def test_rules_run_as_machine_code(host: Shell) -> None:
+    process = host.output("systemctl", "show", "--property=MainPID", "--value", "spamd.service").strip()
+    assert "/var/lib/spamassassin/compiled/" in host.output("cat", f"/proc/{process}/maps")
+
+
 def test_new_rules_hold_no_mail_up(spamd: Callable[..., str], outside: Outside, mailbox: Box) -> None:
     spamd("reload")
     received = mailbox("alice@example.org").wait_for(outside.send("alice@example.org"))
