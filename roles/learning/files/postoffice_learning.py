@@ -105,15 +105,15 @@ def parse(content: bytes) -> Drop | None:
     return Drop(head[1].decode(), head[2].decode().lower(), content[head.end() :])
 
 
-def waiting(spool: Path) -> list[Path]:
-    """Return the files of the spool, the oldest first."""
+def waiting(spool: Path) -> dict[Path, float]:
+    """Return the files of the spool with the times when they came, the oldest first. They go when they are learned."""
     found = []
     for entry in (spool / "new").iterdir():
         try:
-            found.append((entry.stat().st_mtime_ns, entry))
+            found.append((entry.stat().st_mtime, entry))
         except FileNotFoundError:
             continue
-    return [entry for _when, entry in sorted(found)]
+    return {entry: when for when, entry in sorted(found)}
 
 
 def tell(settings: Settings, drop: Drop) -> bool:
@@ -229,9 +229,9 @@ def remove_leftovers(spool: Path) -> None:
 
 def show(settings: Settings) -> int:
     """Print the counters and what waits."""
-    paths = waiting(settings.spool)
-    oldest = max(0, int(time.time() - paths[0].stat().st_mtime)) if paths else 0
-    found = {"learned": read_counters(settings.counters), "oldest": oldest, "waiting": len(paths)}
+    came = waiting(settings.spool)
+    oldest = max(0, int(time.time() - min(came.values()))) if came else 0
+    found = {"learned": read_counters(settings.counters), "oldest": oldest, "waiting": len(came)}
     print(json.dumps(found, sort_keys=True))
     return 0
 

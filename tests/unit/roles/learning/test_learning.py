@@ -103,7 +103,7 @@ def test_messages_are_taught_in_the_order_of_their_arrival(settings: Any, spamd:
         "alice@example.org": {"ham": 1, "known": 0, "spam": 0},
         "bob@example.org": {"ham": 0, "known": 1, "spam": 1},
     }
-    assert learning.waiting(settings.spool) == []
+    assert learning.waiting(settings.spool) == {}
 
 
 @pytest.mark.parametrize("answer", [b"", b"SPAMD/1.1 69 EX_UNAVAILABLE\r\n\r\n", b"HTTP/1.0 200 OK\r\n\r\n"])
@@ -129,14 +129,14 @@ def test_nobody_there(settings: Any) -> None:
 def test_what_is_no_drop_holds_nobody_up(settings: Any, content: bytes, capsys: pytest.CaptureFixture[str]) -> None:
     drop(settings, "a", content, 1)
     assert learning.learn(settings) == 0
-    assert learning.waiting(settings.spool) == []
+    assert learning.waiting(settings.spool) == {}
     assert "not a message" in capsys.readouterr().err
 
 
 def test_what_is_too_large_is_left_out(settings: Any) -> None:
     drop(settings, "a", b"spam bob@example.org\n" + b"x" * 1001, 1)
     assert learning.learn(settings) == 0
-    assert learning.waiting(settings.spool) == []
+    assert learning.waiting(settings.spool) == {}
 
 
 def test_unfinished_drops_are_removed_after_a_while(settings: Any) -> None:
@@ -177,6 +177,20 @@ def test_what_waits_is_shown_with_its_age(settings: Any, capsys: pytest.CaptureF
     assert 100 <= shown["oldest"] < 200
 
 
+def test_what_is_learned_while_it_is_shown_hurts_nobody(
+    settings: Any, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drop(settings, "a", b"spam bob@example.org\nx", 1000)
+
+    def learned_now() -> float:
+        (settings.spool / "new/a").unlink()
+        return 1100.0
+
+    monkeypatch.setattr(learning.time, "time", learned_now)
+    assert learning.show(settings) == 0
+    assert json.loads(capsys.readouterr().out)["oldest"] == 100
+
+
 def test_the_self_check_s_message_is_forgotten_and_counts_for_nobody(settings: Any, spamd: Spamd) -> None:
     drop(settings, "a", b"spam self-check\nx", 1)
     asked = spamd(SET, KNOWN)
@@ -192,10 +206,11 @@ def learner(settings: Any, kinds: int) -> threading.Thread:
         for _unused in range(kinds):
             while not (paths := learning.waiting(settings.spool)):
                 time.sleep(0.01)
-            found = learning.parse(paths[0].read_bytes())
+            path = next(iter(paths))
+            found = learning.parse(path.read_bytes())
             counters = learning.count(learning.read_counters(settings.counters), found, True)
             learning.write_counters(settings.counters, counters)
-            paths[0].unlink()
+            path.unlink()
 
     thread = threading.Thread(target=work, daemon=True)
     thread.start()
