@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pytest
 
 from ansible_collections.postoffice.mail.tests.runs.runtest.inventories import AFTER, BEFORE
@@ -33,7 +35,7 @@ def config_files(run: Run) -> dict[str, list[str]]:
     }
 
 
-def named(events: list[Event], action: str) -> list[Event]:
+def named(events: Sequence[Event], action: str) -> list[Event]:
     return [event for event in events if event.action == action]
 
 
