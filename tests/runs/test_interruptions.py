@@ -91,7 +91,7 @@ def journal_of(host: Host, failures: Iterable[Experience], since: float) -> list
     """What the host warned of all the while, and all but log-ins that it wrote before the first few failures."""
     lines = ["warnings in the journal:", *host.journal("--priority=warning", f"--since=@{since:.0f}")[-60:]]
     told = since
-    for failure in list(failures)[:5]:
+    for failure in sorted(failures, key=lambda failure: failure.moment)[:5]:
         if failure.moment < told:
             continue
         told = failure.moment + 15

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import re
 import socket
+import time
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Protocol
@@ -16,6 +17,9 @@ from .session import Check, Envelope
 from .verdict import Reply, UnavailableError
 
 ANSWER_LIMIT = 4096
+# Dovecot that reloads lets go of what it is asked just then, and says so or closes the connection. It is asked again.
+PATIENCE = 3.0  # seconds
+BREATH = 0.2
 _REFUSAL = re.compile(r"(?:REJECT|5\d\d)\b\s*(?:(5\.\d{1,3}\.\d{1,3})\b)?", re.IGNORECASE)
 _DEFERRAL = re.compile(r"(?:DEFER|DEFER_IF_PERMIT|DEFER_IF_REJECT|4\d\d)\b", re.IGNORECASE)
 
@@ -36,8 +40,23 @@ class QuotaStatus:
     def __init__(self, path: Path, timeout: float) -> None:
         self._path = path
         self._timeout = timeout
+        self._answered = True  # last time: who is away for long is not waited for at each recipient
 
     def refusal(self, mailboxes: Iterable[str], size: int) -> Reply | None:
+        names = tuple(mailboxes)
+        patience = time.monotonic() + (min(PATIENCE, self._timeout / 2) if self._answered else 0)
+        while True:
+            try:
+                reply = self._ask(names, size)
+                self._answered = True
+                return reply
+            except UnavailableError:
+                if time.monotonic() >= patience:
+                    self._answered = False
+                    raise
+                time.sleep(BREATH)
+
+    def _ask(self, mailboxes: Iterable[str], size: int) -> Reply | None:
         first: Reply | None = None
         try:
             with socket.socket(socket.AF_UNIX) as connection:

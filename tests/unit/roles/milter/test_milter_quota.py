@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import pytest
+from postoffice_milter import quota
 from postoffice_milter.addresses import Address
 from postoffice_milter.lookup import Directory, parse_expressions
 from postoffice_milter.quota import QuotaCheck, QuotaStatus, parse_answer
@@ -30,6 +31,11 @@ class Service:
         names = tuple(mailboxes)
         self.asked.append((names, size))
         return FULL if self.full.issuperset(names) else None
+
+
+@pytest.fixture(autouse=True)
+def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(quota, "PATIENCE", 0.3)
 
 
 @pytest.fixture
@@ -231,6 +237,32 @@ def test_the_policy_protocol(serve: Serve) -> None:
     asked = [(question["recipient"], question["size"]) for question in server.questions]
     assert asked == [("f@x.example", "42"), ("a@x.example", "42")]
     assert QuotaStatus(server.path, 5).refusal(["f@x.example", "ff@x.example"], 0) == FULL
+
+
+@pytest.mark.parametrize("first", [b"action=DEFER_IF_PERMIT Temporary internal error\n\n", b""])
+def test_dovecot_that_reloads_is_asked_again(serve: Serve, first: bytes) -> None:
+    answers = [first, b"action=552 5.2.2 full\n\n"]
+    server = serve(lambda question: answers.pop(0))
+    assert QuotaStatus(server.path, 5).refusal(["f@x.example"], 42) == FULL
+    assert [question["size"] for question in server.questions] == ["42", "42"]
+
+
+def test_who_stays_away_is_not_waited_for_each_time(serve: Serve) -> None:
+    answers = [b"action=DEFER\n\n"]
+    server = serve(lambda question: answers[-1])
+    service = QuotaStatus(server.path, 5)
+    for least, most in ((2, 3), (1, 1)):
+        server.questions.clear()
+        with pytest.raises(UnavailableError, match="DEFER"):
+            service.refusal(["a@x.example"], 0)
+        assert least <= len(server.questions) <= most
+    answers.append(b"action=DUNNO\n\n")
+    assert service.refusal(["a@x.example"], 0) is None
+    answers.append(b"action=DEFER\n\n")
+    server.questions.clear()
+    with pytest.raises(UnavailableError):
+        service.refusal(["a@x.example"], 0)
+    assert len(server.questions) > 1
 
 
 @pytest.mark.parametrize("answer", [b"", b"action=DUN", b"action=OK\n", b"x" * 5000])
