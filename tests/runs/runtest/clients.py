@@ -4,7 +4,8 @@
 """Clients that use the server again and again while something happens to it.
 
 Another mail server never tries the same thing twice. A mail program whose log-in Dovecot cuts off, which a reload of
-Dovecot does, connects again at once; it has a place of its own in the diary.
+Dovecot does, connects again at once; it has a place of its own in the diary. So has one that Dovecot 2.3 tells to try
+again: a reload ends its auth-worker while that is being asked, and what it would have answered becomes UNAVAILABLE.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from .inventories import ALICE
 
 INTERVAL = 0.1  # seconds from one visit to the next
 PATIENCE = 10.0  # seconds that a client waits for an answer
+PUT_OFF = "a NO [UNAVAILABLE]"
 IN_AGAIN = 5.0  # seconds in which somebody who was cut off must be in
 
 
@@ -37,7 +39,7 @@ class WrongAnswer(Exception):
 
 
 class CutOff(Exception):
-    """The server ended the connection before it answered the log-in."""
+    """The server ended the connection before it answered the log-in, or put it off (UNAVAILABLE, RFC 5530)."""
 
 
 @dataclass(frozen=True)
@@ -95,7 +97,7 @@ def ask_smtp(endpoint: Endpoint) -> None:
 def ask_imap(endpoint: Endpoint) -> None:
     """Alice, who logs in and looks at her inbox.
 
-    Raises CutOff only for a connection that was made and then ended without an answer to the log-in.
+    Raises CutOff only for a connection that was made and then ended without an answer to the log-in, or put off there.
     """
     with socket.create_connection((endpoint.host, endpoint.port), timeout=PATIENCE) as plain:
         stage = "the handshake"
@@ -105,7 +107,12 @@ def ask_imap(endpoint: Endpoint) -> None:
                 expect(stream, b"* OK", b"*")
                 stage = "the log-in"
                 identity = base64.b64encode("\0{}\0{}".format(*ALICE).encode())
-                command(stream, b"a", b"AUTHENTICATE PLAIN " + identity)
+                try:
+                    command(stream, b"a", b"AUTHENTICATE PLAIN " + identity)
+                except WrongAnswer as error:
+                    if str(error).startswith(PUT_OFF):
+                        raise CutOff(f"the log-in was put off: {error}") from error
+                    raise
                 stage = ""
                 command(stream, b"b", b"EXAMINE INBOX")
                 command(stream, b"c", b"LOGOUT")

@@ -71,6 +71,7 @@ def test_a_visit(serve: Serve) -> None:
         pytest.param([b"* BYE Shutting down.\r\n"], id="bye instead of the greeting"),
         pytest.param([GREETING], id="before the log-in"),
         pytest.param([GREETING, b"* BYE Shutting down.\r\n"], id="bye instead of an answer"),
+        pytest.param([GREETING, b"a NO [UNAVAILABLE] Temporary authentication failure.\r\n"], id="put off"),
     ],
 )
 def test_who_is_cut_off_connects_again_and_tells(serve: Serve, script: list[bytes]) -> None:
