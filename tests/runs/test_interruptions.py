@@ -70,11 +70,11 @@ def reloads_of_dovecot(host: Host, since: float) -> list[float]:
 
 
 def unexplained(cut_offs: Iterable[Experience], reloads: Sequence[float]) -> list[str]:
-    """The log-ins that were cut or put off though Dovecot did not reload, or more of them by one reload than it excuses."""
+    """The log-ins that were cut or put off while Dovecot did not reload, or more by one reload than it excuses."""
     blamed: Counter[float] = Counter()
     found = []
     for cut_off in cut_offs:
-        # What the host wrote and what the client saw may be noted in either order. UNAVAILABLE is said two seconds later.
+        # What the host wrote and what the client saw may be noted in either order; UNAVAILABLE comes two seconds later.
         began = cut_off.moment - cut_off.took
         before = [reload for reload in reloads if reload - 0.1 <= cut_off.moment and began <= reload + CUT_OFF_WITHIN]
         if not before:
