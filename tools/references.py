@@ -26,7 +26,7 @@ from ansible_collections.postoffice.mail.plugins.module_utils.directory import f
 CHECKOUT = Path(__file__).resolve().parent.parent
 REFERENCE = CHECKOUT / "docs" / "reference"
 COLLECTION = "postoffice.mail"
-KINDS = {"module": "Modules", "filter": "Filters"}
+KINDS = {"module": "Modules", "filter": "Filters", "lookup": "Lookups"}
 
 Text = str | Sequence[str]
 Option = Mapping[str, Any]

@@ -34,6 +34,7 @@ EXPOSURE = {
     "dovecot": 3.5,
     "fail2ban": 3.0,
     "postgrey": 1.5,
+    "postoffice-bayes": 2.0,
     "postoffice-milter": 1.5,
     "postoffice-publish": 2.0,
     "postoffice-tls-policy": 2.0,

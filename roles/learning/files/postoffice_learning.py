@@ -35,6 +35,7 @@ ANSWER = re.compile(r"SPAMD/\d+\.\d+ (\d+) (\S+)")
 ANSWER_LIMIT = 16 * 1024
 STALE = 3600  # seconds after which an unfinished drop is nobody's any more
 SITE = "*"
+MAILBOX_FIELD = "X-Postoffice-Mailbox"
 SELF_CHECK = "self-check"  # no address: who is no user, and whose messages are forgotten at once
 SELF_CHECK_WITHIN = 120.0  # seconds; others may be first
 DIALOGUE_STEPS = 6
@@ -57,6 +58,8 @@ class LearningError(Exception):
 class Settings:
     """Where spool, counters and spamd are, how long spamd may take, and what is too large to be of use.
 
+    With ``per_mailbox`` a message is taught twice: to the statistics of the site, and to those of its mailbox.
+
     For the self-check: a program that speaks IMAP as a user who has logged in, with ``{home}`` where it keeps mail, who
     runs it, and the folder for spam. Without a program the message is dropped into the spool as that program would.
     """
@@ -70,6 +73,7 @@ class Settings:
     session: tuple[str, ...] = ()
     mail_user: str = ""
     junk: str = "Junk"
+    per_mailbox: bool = False
 
     @classmethod
     def read(cls, path: Path) -> Settings:
@@ -85,6 +89,7 @@ class Settings:
             tuple(given["session"]),
             str(given["mail_user"]),
             str(given["junk"]),
+            bool(given["per_mailbox"]),
         )
 
 
@@ -116,10 +121,14 @@ def waiting(spool: Path) -> dict[Path, float]:
     return {entry: when for when, entry in sorted(found)}
 
 
-def tell(settings: Settings, drop: Drop) -> bool:
-    """Teach one message; return whether it was new. Raises :class:`LearningError` when spamd cannot be asked."""
+def tell(settings: Settings, drop: Drop, mailbox: str = "") -> bool:
+    """Teach one message, to the site's statistics or to a mailbox's; return whether it was new there.
+
+    Raises :class:`LearningError` when spamd cannot be asked.
+    """
     kind = "spam" if drop.kind == "spam" else "ham"
-    return "didset:" in asked(settings, f"Message-class: {kind}\r\nSet: local", drop.message)
+    owner = f"{MAILBOX_FIELD}: {mailbox}\r\n".encode() if mailbox else b""
+    return "didset:" in asked(settings, f"Message-class: {kind}\r\nSet: local", owner + drop.message)
 
 
 def forget(settings: Settings, drop: Drop) -> None:
@@ -168,11 +177,11 @@ def read_counters(path: Path) -> Counters:
     return found if isinstance(found, dict) else {}
 
 
-def count(counters: Mapping[str, Mapping[str, int]], drop: Drop, new: bool) -> Counters:
-    """Return the counters with one more; what was known already is counted apart."""
-    name = drop.kind if new else "known"
+def count(counters: Mapping[str, Mapping[str, int]], kind: str, new: Mapping[str, bool]) -> Counters:
+    """Return the counters with one more for each of ``new``; what was known to it already is counted apart."""
     changed = {user: dict(values) for user, values in counters.items()}
-    for user in (drop.user,) if drop.user == SELF_CHECK else (drop.user, SITE):
+    for user, was_new in new.items():
+        name = kind if was_new else "known"
         values = changed.setdefault(user, {"spam": 0, "ham": 0, "known": 0})
         values[name] = values.get(name, 0) + 1
     return changed
@@ -209,12 +218,24 @@ def teach(settings: Settings, path: Path) -> None:
     elif len(drop.message) > settings.size_limit:
         print(f"<6>too large to learn from, {len(drop.message)} octets, user {drop.user}", file=sys.stderr)
     else:
-        new = tell(settings, drop)
-        if drop.user == SELF_CHECK:
-            forget(settings, drop)
-        write_counters(settings.counters, count(read_counters(settings.counters), drop, new))
-        print(f"<6>learned {drop.kind}, user {drop.user}{'' if new else ', known already'}", file=sys.stderr)
+        new = taught(settings, drop)
+        write_counters(settings.counters, count(read_counters(settings.counters), drop.kind, new))
+        known = "" if new[drop.user] else ", known already"
+        print(f"<6>learned {drop.kind}, user {drop.user}{known}", file=sys.stderr)
     path.unlink()
+
+
+def taught(settings: Settings, drop: Drop) -> dict[str, bool]:
+    """Teach one message; return to whose counters it belongs, and whether it was new there."""
+    if drop.user == SELF_CHECK:
+        new = tell(settings, drop)
+        forget(settings, drop)
+        return {SELF_CHECK: new}
+    if settings.per_mailbox and "@" in drop.user:
+        own = tell(settings, drop, drop.user)
+        return {drop.user: own, SITE: tell(settings, drop)}
+    new = tell(settings, drop)
+    return {drop.user: new, SITE: new}
 
 
 def remove_leftovers(spool: Path) -> None:

@@ -70,6 +70,7 @@ UNITS = (
     "postfix-mta-sts-resolver.service",
     "postfix.service",
     "postgrey.service",
+    "postoffice-bayes.timer",
     "postoffice-fail2ban-check.timer",
     "postoffice-learning.path",
     "postoffice-lookup.service",

@@ -3,10 +3,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from .addresses import Address, parse_envelope
-from .lookup import Snapshot
+from .lookup import Directory, Snapshot
 
 EXPANSION_LIMIT = 1000
 
@@ -42,6 +43,22 @@ def expand(recipient: Address, snapshot: Snapshot, delimiter: str) -> Destinatio
                 seen.add(following)
                 waiting.append(following)
     return Destinations(tuple(sorted(mailboxes)), elsewhere)
+
+
+def only_mailbox(recipients: Iterable[str], directory: Directory, delimiter: str) -> str:
+    """Return the one mailbox here in which a message to these recipients ends; '' when it ends elsewhere as well.
+
+    Raises :class:`UnavailableError`.
+    """
+    found: set[str] = set()
+    with directory.snapshot() as snapshot:
+        for recipient in recipients:
+            address = parse_envelope(recipient)
+            destinations = expand(address, snapshot, delimiter) if address else Destinations(elsewhere=True)
+            if destinations.elsewhere:
+                return ""
+            found.update(destinations.mailboxes)
+    return found.pop() if len(found) == 1 else ""
 
 
 def _step(address: Address, plain: str, snapshot: Snapshot) -> tuple[str, ...]:

@@ -17,16 +17,17 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from . import settings, systemd
 from .limits import LimitCheck
 from .lookup import Directory
 from .quota import QuotaCheck, QuotaStatus
+from .recipients import only_mailbox
 from .senders import SenderCheck
 from .server import Server
-from .session import Check
+from .session import Check, Envelope
 from .settings import Settings
 from .spam import SpamCheck
 from .spamd import Spamd
@@ -72,10 +73,18 @@ def checks(chosen: Settings) -> Sequence[Check]:
         found.append(QuotaCheck(directory(chosen), status, delimiter))
     if chosen.check_spam:
         scanner = Spamd(Path(chosen.spamd), float(chosen.spam_timeout))
-        found.append(SpamCheck(scanner, chosen.spam_refused_from, chosen.spam_pass_on_failure))
+        found.append(SpamCheck(scanner, chosen.spam_refused_from, chosen.spam_pass_on_failure, mailbox(chosen)))
     if chosen.usage:
         found.append(LimitCheck(directory(chosen), Usage(Path(chosen.usage)), chosen.limits))
     return found
+
+
+def mailbox(chosen: Settings) -> Callable[[Envelope], str]:
+    """Return what says in which one mailbox a message will end, where spamd is to know that."""
+    if not chosen.spam_per_mailbox:
+        return lambda _envelope: ""
+    known = directory(chosen)
+    return lambda envelope: only_mailbox(envelope.recipients, known, chosen.recipient_delimiter)
 
 
 class Listener:

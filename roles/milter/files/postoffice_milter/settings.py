@@ -22,6 +22,7 @@ class Settings:
     """What the service needs to know; an empty path switches off what it is for.
 
     Of a body, ``spam_scan_limit`` octets are scanned; from ``spam_refused_from`` points on mail is refused, 0: never.
+    With ``spam_per_mailbox`` spamd is told in which mailbox a message will end, when that is one.
     ``drain`` is how many seconds running sessions may take to end after a successor took over the socket, ``stop``
     the same after a plain stop, when new sessions are refused meanwhile. What users send is counted in ``usage``; the
     limits are those of everybody who has no other, 0 for none.
@@ -41,6 +42,7 @@ class Settings:
     spam_scan_limit: int = 512 * 1024
     spam_refused_from: float = 15.0
     spam_pass_on_failure: bool = False
+    spam_per_mailbox: bool = False
     usage: str = ""
     limit_messages_per_hour: int = 0
     limit_messages_per_day: int = 0

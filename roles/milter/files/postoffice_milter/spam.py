@@ -9,6 +9,7 @@ from __future__ import annotations
 import email.utils
 import logging
 import time
+from collections.abc import Callable
 from typing import Protocol
 
 from .content import AddField, Content, Outcome, removed, safe_name
@@ -19,6 +20,7 @@ from .verdict import Reply, UnavailableError, printable
 LOG = logging.getLogger("postoffice_milter")
 PREFIX = "X-Spam-"
 SENDER_FIELD = "X-Envelope-From"
+MAILBOX_FIELD = "X-Postoffice-Mailbox"
 MOST_STARS = 50
 LINE = 76  # octets of a folded line
 
@@ -34,13 +36,21 @@ class SpamCheck(Check):
     """Scores what comes from clients that have not authenticated.
 
     ``refused_from`` is the score from which mail is refused, 0 never. With ``pass_on_failure`` mail that cannot be
-    scanned passes and says so; otherwise it is deferred.
+    scanned passes and says so; otherwise it is deferred. ``mailbox`` says of an envelope in which one mailbox the
+    message will end, '' for several: it is judged by what was learned from that mailbox, or from the whole site.
     """
 
-    def __init__(self, scanner: Scanner, refused_from: float, pass_on_failure: bool) -> None:
+    def __init__(
+        self,
+        scanner: Scanner,
+        refused_from: float,
+        pass_on_failure: bool,
+        mailbox: Callable[[Envelope], str] = lambda _envelope: "",
+    ) -> None:
         self._scanner = scanner
         self._refused_from = refused_from
         self._pass_on_failure = pass_on_failure
+        self._mailbox = mailbox
 
     def wants_headers(self, envelope: Envelope) -> bool:
         return False
@@ -52,7 +62,7 @@ class SpamCheck(Check):
         foreign = removed(content.headers, PREFIX)
         began = time.monotonic()
         try:
-            score = self._scanner.scan(scanned_form(envelope, content, time.time()))
+            score = self._scanner.scan(scanned_form(envelope, content, time.time(), self._mailbox(envelope)))
         except UnavailableError as error:
             if not self._pass_on_failure:
                 raise
@@ -98,10 +108,11 @@ def folded(words: list[str]) -> str:
     return "\n".join(lines)
 
 
-def scanned_form(envelope: Envelope, content: Content, now: float) -> bytes:
+def scanned_form(envelope: Envelope, content: Content, now: float, mailbox: str = "") -> bytes:
     """Return the message as it will lie in a mailbox: with the Received field that the mail server puts on top.
 
-    SpamAssassin takes the client's address and name from there, and the envelope sender from ``X-Envelope-From``.
+    SpamAssassin takes the client's address and name from there, the envelope sender from ``X-Envelope-From``, and from
+    ``X-Postoffice-Mailbox`` whose mail this is.
     """
     client = content.client
     address = f"IPv6:{client.address}" if ":" in client.address else client.address
@@ -113,12 +124,13 @@ def scanned_form(envelope: Envelope, content: Content, now: float) -> bytes:
         + f"; {email.utils.formatdate(now)}\r\n"
     )
     sender = f"{SENDER_FIELD}: <{printable(envelope.sender.strip('<>'), 320)}>\r\n"
+    owner = f"{MAILBOX_FIELD}: {printable(mailbox, 320)}\r\n" if mailbox else ""
     fields = b"".join(
         name.encode("utf-8", "surrogateescape")
         + b": "
         + value.replace(b"\r\n", b"\n").replace(b"\n", b"\r\n")
         + b"\r\n"
         for name, value in content.headers
-        if not name.lower().startswith(("x-spam-", SENDER_FIELD.lower()))
+        if not name.lower().startswith(("x-spam-", SENDER_FIELD.lower(), MAILBOX_FIELD.lower()))
     )
-    return received.encode("ascii") + sender.encode("ascii") + fields + b"\r\n" + content.body
+    return received.encode("ascii") + sender.encode("ascii") + owner.encode("ascii") + fields + b"\r\n" + content.body

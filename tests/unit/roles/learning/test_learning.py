@@ -148,6 +148,23 @@ def test_unfinished_drops_are_removed_after_a_while(settings: Any) -> None:
     assert [old.exists(), new.exists()] == [False, True]
 
 
+def test_a_mailbox_s_statistics_are_taught_beside_the_site_s(settings: Any, spamd: Spamd) -> None:
+    asked = spamd(SET, KNOWN, SET, KNOWN)
+    drop(settings, "a", b"spam Bob@example.org\nX-Postoffice-Mailbox: eve@example.org\n\n", 1)
+    drop(settings, "b", b"ham self-check\nSubject: x\n\n", 2)
+    assert learning.learn(dataclasses.replace(settings, per_mailbox=True)) == 0
+    own, site, check, forgotten = (question.partition(b"\r\n\r\n")[2] for question in asked)
+    assert own == b"X-Postoffice-Mailbox: bob@example.org\r\nX-Postoffice-Mailbox: eve@example.org\n\n"
+    assert site == b"X-Postoffice-Mailbox: eve@example.org\n\n"
+    assert check == forgotten == b"Subject: x\n\n"
+    assert f"Content-length: {len(own)}\r\n".encode() in asked[0]
+    assert json.loads(settings.counters.read_text()) == {
+        "*": {"ham": 0, "known": 1, "spam": 0},
+        "bob@example.org": {"ham": 0, "known": 0, "spam": 1},
+        "self-check": {"ham": 1, "known": 0, "spam": 0},
+    }
+
+
 def test_damaged_counters_begin_anew(settings: Any, spamd: Spamd) -> None:
     spamd(SET)
     settings.counters.write_text("{")
@@ -208,7 +225,7 @@ def learner(settings: Any, kinds: int) -> threading.Thread:
                 time.sleep(0.01)
             path = next(iter(paths))
             found = learning.parse(path.read_bytes())
-            counters = learning.count(learning.read_counters(settings.counters), found, True)
+            counters = learning.count(learning.read_counters(settings.counters), found.kind, {found.user: True})
             learning.write_counters(settings.counters, counters)
             path.unlink()
 

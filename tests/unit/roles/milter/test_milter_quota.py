@@ -13,7 +13,7 @@ from postoffice_milter import quota
 from postoffice_milter.addresses import Address
 from postoffice_milter.lookup import Directory, parse_expressions
 from postoffice_milter.quota import QuotaCheck, QuotaStatus, parse_answer
-from postoffice_milter.recipients import Destinations, expand
+from postoffice_milter.recipients import Destinations, expand, only_mailbox
 from postoffice_milter.session import Envelope
 from postoffice_milter.verdict import Reply, UnavailableError
 
@@ -72,6 +72,25 @@ def test_where_mail_ends(directory: Directory, recipient: str, mailboxes: tuple[
     with directory.snapshot() as snapshot:
         found = expand(Address(local, domain), snapshot, "+")
     assert found == Destinations(tuple(f"{name}@example.org" for name in mailboxes), elsewhere)
+
+
+@pytest.mark.parametrize(
+    ("recipients", "mailbox"),
+    [
+        (["<alice@example.org>"], "alice@example.org"),
+        (["<Alice+news@example.org>"], "alice@example.org"),
+        (["<sales@example.org>", "<alice@example.org>"], "alice@example.org"),
+        (["<filed@example.org>"], "full@example.org"),
+        (["<alice@example.org>", "<bob@example.org>"], ""),
+        (["<both@example.org>"], ""),
+        (["<away@example.org>"], ""),
+        (["<alice@example.org>", "<friend@partner.example>"], ""),
+        (["<not an address>"], ""),
+        ([], ""),
+    ],
+)
+def test_the_one_mailbox_of_a_message(directory: Directory, recipients: list[str], mailbox: str) -> None:
+    assert only_mailbox(recipients, directory, "+") == mailbox
 
 
 @pytest.mark.parametrize(

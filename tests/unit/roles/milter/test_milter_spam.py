@@ -246,6 +246,13 @@ def test_addresses_of_version_6_are_written_as_postfix_does() -> None:
     assert b"(unknown [IPv6:2001:db8::1])" in scanned_form(Envelope(), content, 0)
 
 
+def test_the_scanner_is_told_whose_mail_it_is_and_not_by_the_sender() -> None:
+    scanner = Scanner(Score(1.0, 5.0))
+    content = Content([("x-postoffice-mailbox", b"mallory@example.org"), *FORGED], b"", 0)
+    SpamCheck(scanner, 15, False, lambda envelope: envelope.recipients[0].strip("<>")).content(ENVELOPE, content)
+    assert email.message_from_bytes(scanner.scanned[0]).get_all("X-Postoffice-Mailbox") == ["alice@example.org"]
+
+
 @given(st.text(max_size=60), st.text(max_size=60), st.text(max_size=60), st.text(max_size=60))
 def test_no_client_writes_a_field_of_its_own(helo: str, name: str, sender: str, recipient: str) -> None:
     content = Content([("Subject", b"x")], b"", 0, client=Client(name, "192.0.2.1", helo))

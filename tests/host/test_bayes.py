@@ -1,0 +1,143 @@
+# Copyright (c) The Post Office authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What is spam to one is no spam to another, where each mailbox learns for itself."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Callable, Iterator, Sequence
+from email.message import EmailMessage
+from typing import Any
+
+import pytest
+from mailtest.deployment import Deployment, Shell
+from mailtest.imap import Mailbox
+from mailtest.mail import Outside, compose
+from mailtest.waiting import wait_for
+from playing import Player
+
+ROLES = ("learning", "milter", "spamassassin")
+ENOUGH = 8
+COLLECTIONS = "/var/lib/spamassassin/bayes/mailboxes"
+ALICE, BOB, CAROL = "alice@example.org", "bob@example.org", "carol@example.com"
+TOOLS = "The weekly newsletter about gardening tools: spades, rakes, barrows and seedlings at moderate prices.\n"
+MINUTES = "Minutes of the committee: the treasurer reported, the chairman thanked everybody, the meeting was closed.\n"
+LOTTERY = "Congratulations, your ticket has drawn the second prize of our national lottery; contact the agent soon.\n"
+SPAM, HAM = {"BAYES_95", "BAYES_99", "BAYES_999"}, {"BAYES_00", "BAYES_05"}
+
+
+@pytest.fixture(scope="module")
+def box(deployment: Deployment) -> Iterator[Callable[[str], Mailbox]]:
+    opened: dict[str, Mailbox] = {}
+
+    def open_once(address: str) -> Mailbox:
+        if address not in opened:
+            opened[address] = Mailbox(deployment.port("imaps"), deployment.people[address])
+        return opened[address]
+
+    yield open_once
+    for each in opened.values():
+        each.close()
+
+
+@pytest.fixture
+def each_for_itself(player: Player, host: Shell) -> Iterator[None]:
+    """A site whose mailboxes learn, and have learned enough as soon as the test has taught them."""
+    few = f"bayes_min_spam_num {ENOUGH}\nbayes_min_ham_num {ENOUGH}\nbayes_auto_learn 0\n"
+    played = player.roles(ROLES, {"spamassassin_bayes_scope": "mailbox", "spamassassin_settings": few})
+    assert played.status == 0, played.output
+    yield
+    played = player.roles(ROLES, {})
+    assert played.status == 0, played.output
+    host.run("rm", "-r", COLLECTIONS)
+
+
+def teach(box: Mailbox, host: Shell, kind: str, body: str) -> None:
+    """Move messages into Junk, or out of it, and wait until they are learned."""
+    here, there = ("INBOX", "Junk") if kind == "spam" else ("Junk", "INBOX")
+    put = [compose(to=box.person.address, subject="Newsletter", body=f"{body}{uuid.uuid4()}\n") for _ in range(ENOUGH)]
+    for message in put:
+        box.client.append(here, message.as_bytes())
+    box.client.select_folder(here)
+    box.client.move([uid for message in put for uid in found(box, message)], there)
+    wait_for(lambda: learned(host)["waiting"] == 0, "an empty spool", 60)
+    box.client.select_folder(there)
+    box.client.delete_messages([uid for message in put for uid in found(box, message)])
+    box.client.expunge()
+
+
+def found(box: Mailbox, message: EmailMessage) -> list[int]:
+    uids: list[int] = box.client.search(["HEADER", "Message-ID", str(message["Message-ID"])])
+    return uids
+
+
+def learned(host: Shell) -> dict[str, Any]:
+    shown: dict[str, Any] = json.loads(host.output("/usr/local/lib/postoffice/postoffice-learning", "show"))
+    return shown
+
+
+def counted(host: Shell, owner: str) -> dict[str, int]:
+    """How many messages were learned from a mailbox."""
+    return {"spam": 0, "ham": 0, "known": 0} | learned(host)["learned"].get(owner, {})
+
+
+def judged(box: Mailbox, message: EmailMessage) -> set[str]:
+    """What the statistics said about a message that arrived."""
+    folder = wait_for(lambda: box.folders_with(message), "the message")[0]
+    status = str(box.wait_for(message, folder)["X-Spam-Status"])
+    return {word.rstrip(",") for word in status.replace("tests=", " ").split() if word.startswith("BAYES_")}
+
+
+@pytest.mark.usefixtures("each_for_itself")
+def test_each_mailbox_is_judged_by_what_it_has_learned(
+    deployment: Deployment, host: Shell, box: Callable[[str], Mailbox]
+) -> None:
+    before = counted(host, CAROL)
+    for owner, kind, text in (
+        (BOB, "spam", TOOLS),
+        (BOB, "spam", LOTTERY),
+        (BOB, "ham", MINUTES),
+        (CAROL, "spam", MINUTES),
+        (CAROL, "ham", TOOLS),
+    ):
+        teach(box(owner), host, kind, text)
+
+    outside = Outside(deployment)
+
+    def found_by(owner: str, to: Sequence[str], text: str, headers: Sequence[tuple[str, str]] = ()) -> set[str]:
+        return judged(box(owner), outside.send(to, body=text, headers=headers))
+
+    assert found_by(BOB, [BOB], TOOLS) & SPAM
+    assert found_by(CAROL, [CAROL], TOOLS) & HAM
+    # Carol knows nothing of this, and nobody else answers for her, whatever the sender says.
+    assert not found_by(CAROL, [CAROL], LOTTERY) & SPAM
+    assert not found_by(CAROL, [CAROL], LOTTERY, [("X-Postoffice-Mailbox", BOB)]) & SPAM
+    # Who has not taught it enough, and a message to several, gets what the site has learned.
+    assert found_by(ALICE, [ALICE], LOTTERY) & SPAM
+    assert found_by(CAROL, [BOB, CAROL], LOTTERY) & SPAM
+
+    after = counted(host, CAROL)
+    assert {kind: after[kind] - before[kind] for kind in after} == {"spam": ENOUGH, "ham": ENOUGH, "known": 0}
+    forgotten_with_its_mailbox(host)
+
+
+def forgotten_with_its_mailbox(host: Shell) -> None:
+    """The daily service removes what nobody owns, and leaves the rest."""
+
+    def collections() -> list[str]:
+        return sorted(
+            host.output("find", COLLECTIONS, "-mindepth", "2", "-maxdepth", "2", "-printf", "%P %u %m\n").split("\n")
+        )
+
+    before = collections()
+    assert [line for line in before if line] == [
+        "example.com/carol debian-spamd 700",
+        "example.org/bob debian-spamd 700",
+    ]
+    host.run("install", "-d", f"{COLLECTIONS}/example.org/nobody-any-more", f"{COLLECTIONS}/gone.example/bob")
+    host.run("systemctl", "start", "postoffice-bayes.service")
+    assert collections() == before
+    assert host.output("ls", COLLECTIONS).split() == ["example.com", "example.org"]
+    assert host.output("systemctl", "is-active", "postoffice-bayes.timer").strip() == "active"
