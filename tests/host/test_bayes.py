@@ -57,7 +57,10 @@ def each_for_itself(player: Player, host: Shell) -> Iterator[None]:
 def teach(box: Mailbox, host: Shell, kind: str, body: str) -> None:
     """Move messages into Junk, or out of it, and wait until they are learned."""
     here, there = ("INBOX", "Junk") if kind == "spam" else ("Junk", "INBOX")
-    put = [compose(to=box.person.address, subject="Newsletter", body=f"{body}{uuid.uuid4()}\n") for _ in range(ENOUGH)]
+    put = [
+        compose(to=box.person.address, subject="Newsletter", body=f"{body}{uuid.uuid4()}\n")
+        for _unused in range(ENOUGH)
+    ]
     for message in put:
         box.client.append(here, message.as_bytes())
     box.client.select_folder(here)
