@@ -54,7 +54,7 @@ class _Variables(dict[str, Any]):
         return dict(self)
 
 
-class LookupModule(LookupBase):  # type: ignore[misc]
+class LookupModule(LookupBase):
     """See DOCUMENTATION."""
 
     def run(self, terms: Sequence[str], variables: dict[str, Any] | None = None, **kwargs: Any) -> list[Any]:

@@ -29,7 +29,7 @@ from .senders import SenderCheck
 from .server import Server
 from .session import Check, Envelope
 from .settings import Settings
-from .spam import SpamCheck
+from .spam import SpamCheck, no_mailbox
 from .spamd import Spamd
 from .usage import Usage
 
@@ -82,7 +82,7 @@ def checks(chosen: Settings) -> Sequence[Check]:
 def mailbox(chosen: Settings) -> Callable[[Envelope], str]:
     """Return what says in which one mailbox a message will end, where spamd is to know that."""
     if not chosen.spam_per_mailbox:
-        return lambda _envelope: ""
+        return no_mailbox
     known = directory(chosen)
     return lambda envelope: only_mailbox(envelope.recipients, known, chosen.recipient_delimiter)
 

@@ -32,6 +32,11 @@ class Scanner(Protocol):
         """Return the score of a message; raises :class:`UnavailableError`."""
 
 
+def no_mailbox(_envelope: Envelope) -> str:
+    """Say of every message that it ends in no single mailbox, where that is not to count."""
+    return ""
+
+
 class SpamCheck(Check):
     """Scores what comes from clients that have not authenticated.
 
@@ -45,7 +50,7 @@ class SpamCheck(Check):
         scanner: Scanner,
         refused_from: float,
         pass_on_failure: bool,
-        mailbox: Callable[[Envelope], str] = lambda _envelope: "",
+        mailbox: Callable[[Envelope], str] = no_mailbox,
     ) -> None:
         self._scanner = scanner
         self._refused_from = refused_from

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import dataclasses
-import importlib.util
 import json
 import os
 import socket
@@ -14,25 +13,12 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
+import postoffice_learning as learning
 import pytest
 
 FILES = Path(__file__).resolve().parents[4] / "roles" / "learning" / "files"
-
-
-def load() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("postoffice_learning", FILES / "postoffice_learning.py")
-    assert spec
-    assert spec.loader
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["postoffice_learning"] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-learning = load()
 
 
 @pytest.fixture

@@ -5,30 +5,13 @@
 
 from __future__ import annotations
 
-import importlib.util
 import sqlite3
-import sys
 from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
-from types import ModuleType
 
+import postoffice_bayes as bayes
 import pytest
-
-PROGRAM = Path(__file__).resolve().parents[4] / "roles" / "spamassassin" / "files" / "postoffice_bayes.py"
-
-
-def load() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("postoffice_bayes", PROGRAM)
-    assert spec
-    assert spec.loader
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["postoffice_bayes"] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-bayes = load()
 
 
 def directory(folder: Path, users: Sequence[str]) -> Path:
