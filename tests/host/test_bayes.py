@@ -22,9 +22,22 @@ ROLES = ("learning", "milter", "spamassassin")
 ENOUGH = 8
 COLLECTIONS = "/var/lib/spamassassin/bayes/mailboxes"
 ALICE, BOB, CAROL = "alice@example.org", "bob@example.org", "carol@example.com"
-TOOLS = "The weekly newsletter about gardening tools: spades, rakes, barrows and seedlings at moderate prices.\n"
-MINUTES = "Minutes of the committee: the treasurer reported, the chairman thanked everybody, the meeting was closed.\n"
-LOTTERY = "Congratulations, your ticket has drawn the second prize of our national lottery; contact the agent soon.\n"
+# So long that what other tests have taught of such headers does not outweigh it; no word is in two of them.
+TOOLS = """\
+The weekly newsletter about gardening tools: spades, rakes, barrows and seedlings at moderate prices. Sharpen blades
+before winter, oil wooden handles, drain hoses, empty watering cans, cover shrubs with straw, prune apple trees,
+rotate vegetable beds, collect fallen leaves for compost, repair greenhouse panes, order bulbs early.
+"""
+MINUTES = """\
+Minutes of the committee: treasurer reported, chairman thanked everybody, meeting was closed. Auditors studied books,
+members elected a secretary, statutes were amended, subscriptions remain, volunteers prepare summer
+festival, library extends opening hours, insurance covers visitors, correspondence shall be archived.
+"""
+LOTTERY = """\
+Congratulations, your ticket has drawn second prize in our national lottery; contact agent soon. Claim eight million
+dollars tax free, keep winning numbers confidential, transfer processing fee by wire, provide passport, bank details,
+telephone, occupation; funds expire within fourteen business days, barrister notified, payment guaranteed.
+"""
 SPAM, HAM = {"BAYES_95", "BAYES_99", "BAYES_999"}, {"BAYES_00", "BAYES_05"}
 
 

@@ -463,7 +463,8 @@ def test_lookups_do_not_wait_while_50_000_mailboxes_are_reconciled(
         if what in {"live file closed", "published"} and when != "usual"
     ]
     assert len(moments) >= 3, "import, removal and deletion are written and published"
-    late, judged = [], 0
+    late: list[str] = []
+    judged: set[str] = set()
     for what, group in KINDS.items():
         for phase in dict.fromkeys(when for _kind, when, *_unused in questions.answers if when != "usual"):
             held = [
@@ -476,13 +477,13 @@ def test_lookups_do_not_wait_while_50_000_mailboxes_are_reconciled(
                 for kind, when, begin, slow, _unused in questions.answers
                 if kind in group and (when == "usual" or (when == phase and not overlaps(begin, slow, moments)))
             )
-            judged += len(held)
+            judged.update([what] if held else [])
             late += [
                 f"{what}, {phase}: {slow * 1000:.0f} ms, usually at most {usual * 1000:.0f} ms"
                 for slow in held
                 if slow > usual + MORE
             ]
-    assert judged > 20
+    assert judged == set(KINDS)
     assert late == [], "\n".join((*late, *figures))
 
 
@@ -491,7 +492,7 @@ def overlaps(begin: float, seconds: float, moments: Sequence[tuple[float, float]
     return any(begin < end and start < begin + seconds for start, end in moments)
 
 
-BEFORE, AFTERWARDS = 0.0, 0.1  # seconds around such a moment
+BEFORE, AFTERWARDS = 0.0, 0.25  # seconds around such a moment, so that each kind of question falls into it
 POSTFIX = ("SMTP, new session", "SMTP, kept session")
 DOVECOT = ("Dovecot, user", "Dovecot, log-in")
 KINDS = {**dict.fromkeys(POSTFIX, POSTFIX), **{what: (what,) for what in DOVECOT}}
