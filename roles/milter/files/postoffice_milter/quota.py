@@ -17,7 +17,8 @@ from .session import Check, Envelope
 from .verdict import Reply, UnavailableError
 
 ANSWER_LIMIT = 4096
-# Dovecot that reloads lets go of what it is asked just then, and says so or closes the connection. It is asked again.
+# Dovecot that reloads lets go of what it is asked just then: it says so or closes the connection, at once or only when
+# it ends its old processes, 6 s later. It is asked again, on a new connection, which its new processes answer.
 PATIENCE = 3.0  # seconds
 BREATH = 0.2
 _REFUSAL = re.compile(r"(?:REJECT|5\d\d)\b\s*(?:(5\.\d{1,3}\.\d{1,3})\b)?", re.IGNORECASE)
@@ -44,23 +45,28 @@ class QuotaStatus:
 
     def refusal(self, mailboxes: Iterable[str], size: int) -> Reply | None:
         names = tuple(mailboxes)
-        patience = time.monotonic() + (min(PATIENCE, self._timeout / 2) if self._answered else 0)
+        patient = self._answered
+        # Half of the time for each of two questions at least: the first may hang.
+        timeout = self._timeout / 2 if patient else self._timeout
+        until = time.monotonic() + min(PATIENCE, timeout)
         while True:
+            last = not patient or time.monotonic() >= until
             try:
-                reply = self._ask(names, size)
-                self._answered = True
-                return reply
+                reply = self._ask(names, size, timeout)
             except UnavailableError:
-                if time.monotonic() >= patience:
+                if last:
                     self._answered = False
                     raise
                 time.sleep(BREATH)
+            else:
+                self._answered = True
+                return reply
 
-    def _ask(self, mailboxes: Iterable[str], size: int) -> Reply | None:
+    def _ask(self, mailboxes: Iterable[str], size: int, timeout: float) -> Reply | None:
         first: Reply | None = None
         try:
             with socket.socket(socket.AF_UNIX) as connection:
-                connection.settimeout(self._timeout)
+                connection.settimeout(timeout)
                 connection.connect(str(self._path))
                 for mailbox in mailboxes:
                     reply = self._one(connection, mailbox, size)

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
@@ -264,6 +265,34 @@ def test_dovecot_that_reloads_is_asked_again(serve: Serve, first: bytes) -> None
     server = serve(lambda question: answers.pop(0))
     assert QuotaStatus(server.path, 5).refusal(["f@x.example"], 42) == FULL
     assert [question["size"] for question in server.questions] == ["42", "42"]
+
+
+def test_it_is_asked_again_when_its_first_answer_took_all_our_patience(serve: Serve) -> None:
+    answers = [b"action=DEFER_IF_PERMIT Temporary internal error\n\n", b"action=552 5.2.2 full\n\n"]
+
+    def answer(question: dict[str, str]) -> bytes:
+        if len(answers) > 1:
+            time.sleep(2 * quota.PATIENCE)
+        return answers.pop(0)
+
+    server = serve(answer)
+    assert QuotaStatus(server.path, 5).refusal(["f@x.example"], 42) == FULL
+    assert len(server.questions) == 2
+
+
+def test_a_process_that_hangs_is_not_the_only_one_that_is_asked(tmp_path: Path) -> None:
+    def answer_the_second(listening: socket.socket) -> None:
+        with listening.accept()[0], listening.accept()[0] as second:
+            assert b"recipient=f@x.example" in second.recv(4096)
+            second.sendall(b"action=552 5.2.2 full\n\n")
+
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(str(tmp_path / "quota-status"))
+        listening.listen()
+        thread = threading.Thread(target=answer_the_second, args=(listening,))
+        thread.start()
+        assert QuotaStatus(tmp_path / "quota-status", 1).refusal(["f@x.example"], 42) == FULL
+        thread.join()
 
 
 def test_who_stays_away_is_not_waited_for_each_time(serve: Serve) -> None:
