@@ -1,7 +1,7 @@
 # Copyright (c) The Post Office authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What is spam to one is no spam to another, where each mailbox learns for itself."""
+"""What SpamAssassin says where each mailbox learns for itself, and where people read some languages only."""
 
 from __future__ import annotations
 
@@ -22,6 +22,17 @@ ROLES = ("learning", "milter", "spamassassin")
 ENOUGH = 8
 COLLECTIONS = "/var/lib/spamassassin/bayes/mailboxes"
 ALICE, BOB, CAROL = "alice@example.org", "bob@example.org", "carol@example.com"
+# Each longer than 256 bytes: of less, no language can be told.
+READ = """\
+Sehr geehrte Damen und Herren, hiermit bestätigen wir den Eingang Ihrer Bestellung vom vergangenen Mittwoch. Die Ware
+wird voraussichtlich in der kommenden Woche geliefert. Bitte prüfen Sie die Sendung sofort nach Erhalt und melden Sie
+uns etwaige Schäden innerhalb von vierzehn Tagen.
+"""
+NOT_READ = """\
+Уважаемые господа, настоящим мы подтверждаем получение вашего заказа, сделанного в прошлую среду. Товар будет доставлен
+на следующей неделе. Пожалуйста, проверьте посылку сразу после получения, при повреждениях сообщите нам в течение
+четырнадцати дней.
+"""
 # So long that what other tests have taught of such headers does not outweigh it; no word is in two of them.
 TOOLS = """\
 The weekly newsletter about gardening tools: spades, rakes, barrows and seedlings at moderate prices. Sharpen blades
@@ -38,6 +49,7 @@ Congratulations, your ticket has drawn second prize in our national lottery; con
 dollars tax free, keep winning numbers confidential, transfer processing fee by wire, provide passport, bank details,
 telephone, occupation; funds expire within fourteen business days, barrister notified, payment guaranteed.
 """
+FOREIGN = {"BODY_8BITS", "POSTOFFICE_FOREIGN_LANGUAGE", "UNWANTED_LANGUAGE_BODY"}
 SPAM, HAM = {"BAYES_95", "BAYES_99", "BAYES_999"}, {"BAYES_00", "BAYES_05"}
 
 
@@ -65,6 +77,16 @@ def each_for_itself(player: Player, host: Shell) -> Iterator[None]:
     played = player.roles(ROLES, {})
     assert played.status == 0, played.output
     host.run("rm", "-r", COLLECTIONS)
+
+
+@pytest.fixture
+def two_languages(player: Player) -> Iterator[None]:
+    """A site where people read German and English."""
+    played = player.roles(ROLES, {"spamassassin_languages": ["de", "en"]})
+    assert played.status == 0, played.output
+    yield
+    played = player.roles(ROLES, {})
+    assert played.status == 0, played.output
 
 
 def teach(box: Mailbox, host: Shell, kind: str, body: str) -> None:
@@ -99,11 +121,12 @@ def counted(host: Shell, owner: str) -> dict[str, int]:
     return {"spam": 0, "ham": 0, "known": 0} | learned(host)["learned"].get(owner, {})
 
 
-def judged(box: Mailbox, message: EmailMessage) -> set[str]:
-    """What the statistics said about a message that arrived."""
+def judged(box: Mailbox, message: EmailMessage) -> tuple[float, set[str]]:
+    """How many points a message that arrived has, and for what."""
     folder = wait_for(lambda: box.folders_with(message), "the message")[0]
-    status = str(box.wait_for(message, folder)["X-Spam-Status"])
-    return {word.rstrip(",") for word in status.replace("tests=", " ").split() if word.startswith("BAYES_")}
+    received = box.wait_for(message, folder)
+    tests = "".join(str(received["X-Spam-Status"]).split()).partition("tests=")[2]
+    return float(received["X-Spam-Score"]), set(tests.split(","))
 
 
 @pytest.mark.usefixtures("each_for_itself")
@@ -123,7 +146,8 @@ def test_each_mailbox_is_judged_by_what_it_has_learned(
     outside = Outside(deployment)
 
     def found_by(owner: str, to: Sequence[str], text: str, headers: Sequence[tuple[str, str]] = ()) -> set[str]:
-        return judged(box(owner), outside.send(to, body=text, headers=headers))
+        _points, tests = judged(box(owner), outside.send(to, body=text, headers=headers))
+        return {test for test in tests if test.startswith("BAYES_")}
 
     assert found_by(BOB, [BOB], TOOLS) & SPAM
     assert found_by(CAROL, [CAROL], TOOLS) & HAM
@@ -157,3 +181,15 @@ def forgotten_with_its_mailbox(host: Shell) -> None:
     assert collections() == before
     assert host.output("ls", COLLECTIONS).split() == ["example.com", "example.org"]
     assert host.output("systemctl", "is-active", "postoffice-bayes.timer").strip() == "active"
+
+
+@pytest.mark.usefixtures("two_languages")
+def test_a_language_that_nobody_reads_costs_four_points_once(
+    deployment: Deployment, box: Callable[[str], Mailbox]
+) -> None:
+    outside = Outside(deployment)
+    points, tests = judged(box(ALICE), outside.send(ALICE, body=READ))
+    assert not tests & FOREIGN
+    points_more, tests = judged(box(ALICE), outside.send(ALICE, body=NOT_READ))
+    assert tests >= FOREIGN
+    assert 3.9 < points_more - points < 4.1
