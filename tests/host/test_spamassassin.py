@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import uuid
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from email.message import EmailMessage
 from typing import Any
 
@@ -67,26 +68,30 @@ def box(deployment: Deployment) -> Iterator[Callable[[str], Mailbox]]:
         each.close()
 
 
-@pytest.fixture
-def each_for_itself(player: Player, host: Shell) -> Iterator[None]:
-    """A site whose mailboxes learn, and have learned enough as soon as the test has taught them."""
-    few = f"bayes_min_spam_num {ENOUGH}\nbayes_min_ham_num {ENOUGH}\nbayes_auto_learn 0\n"
-    played = player.roles(ROLES, {"spamassassin_bayes_scope": "mailbox", "spamassassin_settings": few})
+@contextmanager
+def declared(player: Player, **variables: object) -> Iterator[None]:
+    """A site that declares more, for as long as it is looked at."""
+    played = player.roles(ROLES, variables)
     assert played.status == 0, played.output
     yield
     played = player.roles(ROLES, {})
     assert played.status == 0, played.output
+
+
+@pytest.fixture
+def each_for_itself(player: Player, host: Shell) -> Iterator[None]:
+    """A site whose mailboxes learn, and have learned enough as soon as the test has taught them."""
+    few = f"bayes_min_spam_num {ENOUGH}\nbayes_min_ham_num {ENOUGH}\nbayes_auto_learn 0\n"
+    with declared(player, spamassassin_bayes_scope="mailbox", spamassassin_settings=few):
+        yield
     host.run("rm", "-r", COLLECTIONS)
 
 
 @pytest.fixture
 def two_languages(player: Player) -> Iterator[None]:
     """A site where people read German and English."""
-    played = player.roles(ROLES, {"spamassassin_languages": ["de", "en"]})
-    assert played.status == 0, played.output
-    yield
-    played = player.roles(ROLES, {})
-    assert played.status == 0, played.output
+    with declared(player, spamassassin_languages=["de", "en"]):
+        yield
 
 
 def teach(box: Mailbox, host: Shell, kind: str, body: str) -> None:

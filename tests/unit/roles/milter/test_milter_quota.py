@@ -272,7 +272,7 @@ def test_it_is_asked_again_when_its_first_answer_took_all_our_patience(serve: Se
 
     def answer(question: dict[str, str]) -> bytes:
         if len(answers) > 1:
-            time.sleep(2 * quota.PATIENCE)
+            time.sleep(2 * quota.PATIENCE)  # how late it answers is what this is about
         return answers.pop(0)
 
     server = serve(answer)
@@ -289,7 +289,7 @@ def test_a_process_that_hangs_is_not_the_only_one_that_is_asked(tmp_path: Path) 
     with socket.socket(socket.AF_UNIX) as listening:
         listening.bind(str(tmp_path / "quota-status"))
         listening.listen()
-        thread = threading.Thread(target=answer_the_second, args=(listening,))
+        thread = threading.Thread(target=answer_the_second, args=(listening,), daemon=True)
         thread.start()
         assert QuotaStatus(tmp_path / "quota-status", 1).refusal(["f@x.example"], 42) == FULL
         thread.join()
