@@ -61,6 +61,18 @@ def test_the_blocklist_lists_spammers_and_nobody_else(internet: Internet) -> Non
     assert internet.ask(f"{listing(good.addresses[0])}.dnsbl.example", "A").rcode() == dns.rcode.NXDOMAIN
 
 
+def test_some_lists_know_more(internet: Internet) -> None:
+    """One by rumour, and one that has to be paid for."""
+    stranger, spam = internet.parties["stranger.example"], internet.parties["spam.example"]
+    for address in (stranger.addresses[0], stranger.addresses6[0]):
+        assert texts(internet.ask(f"{listing(address)}.rumours.dnsbl.example", "A"), "A") == {"127.0.0.2"}
+        assert internet.ask(f"{listing(address)}.dnsbl.example", "A").rcode() == dns.rcode.NXDOMAIN
+    for address in (spam.addresses[1], spam.addresses6[1]):
+        paid = f"{listing(address)}.keyofthesmallinternet42.zen.dq.spamhaus.net"
+        assert texts(internet.ask(paid, "A"), "A") == {"127.0.0.4"}
+        assert internet.ask(f"{listing(address)}.dnsbl.example", "A").rcode() == dns.rcode.NXDOMAIN
+
+
 def test_the_blocklist_has_the_entries_that_show_it_works(internet: Internet) -> None:
     assert texts(internet.ask("2.0.0.127.dnsbl.example", "A"), "A") == {"127.0.0.2"}
     assert internet.ask("1.0.0.127.dnsbl.example", "A").rcode() == dns.rcode.NXDOMAIN

@@ -81,9 +81,17 @@ def test_a_client_on_a_blocklist_is_refused_and_told_on_which(internet: Internet
     assert "blocked using dnsbl.example" in refused.text
 
 
+@pytest.mark.parametrize("version", [4, 6])
+def test_the_key_with_which_a_list_is_asked_is_told_nobody(internet: Internet, version: int) -> None:
+    refused = internet.send_from("spam.example", RECIPIENT, version=version, which=1).reply(f"RCPT {RECIPIENT}")
+    assert refused.code == 550
+    assert "blocked using zen.spamhaus.org" in refused.text
+    assert "dq.spamhaus.net" not in refused.text
+
+
 @pytest.mark.parametrize("domain", ["plain.example", "stranger.example"])
 def test_strangers_wait_once_and_are_served(internet: Internet, host: Shell, domain: str) -> None:
-    """Whatever lists say that answer everybody, or nobody, and what they mean by it."""
+    """Whatever lists say that answer everybody, or nobody, or whose word alone is not enough."""
     (address,) = internet.parties[domain].addresses
     with watched(host, address) as waited:
         first = internet.send_from(domain, RECIPIENT)

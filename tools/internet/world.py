@@ -4,7 +4,8 @@
 """Who there is on the small internet: servers, their addresses, and the zones of the DNS.
 
 Everything below is a function of the hosts' addresses and of keys; nothing is read or written here. Names end in
-`.example` (RFC 2606), so that none of them can be mistaken for somebody's own.
+`.example` (RFC 2606), so that none of them can be mistaken for somebody's own; all but that of a blocklist, which the
+roles know by its name.
 """
 
 from __future__ import annotations
@@ -45,6 +46,7 @@ class Party:
     tlsa: bool | None = None
     mta_sts: bool = False
     listed: bool = False
+    rumoured: bool = False
     welcome: str = ""
     named: bool = True
     pool: int = 1
@@ -64,8 +66,10 @@ PARTIES = (
     Party("sts-bad.example", 216, mta_sts=True),
     Party("sts-dane.example", 217, signed=True, certificate="ca", mta_sts=True, tlsa=False),
     Party("bogus.example", 218, signed=True, tlsa=True),
-    Party("spam.example", 219, listed=True),
-    Party("stranger.example", 220, named=False),
+    # The second of its addresses is known only to the list that one pays for.
+    Party("spam.example", 240, listed=True, pool=2),
+    # On a list that alone is no reason to refuse anybody.
+    Party("stranger.example", 220, named=False, rumoured=True),
     # Changes what it passes on, and passes it on in the name of the author.
     Party("forum.example", 221),
     Party("pool.example", 230, signed=True, spf="v=spf1 {pool} -all", welcome="127.0.3.1", pool=4),
@@ -79,6 +83,10 @@ ACQUAINTANCES = ("client.example", "outside.example", "partner.example", "friend
 # a list that was given up.
 BLOCKLIST = "dnsbl.example"
 ALLOW_LIST = "dnswl.example"
+RUMOURS = "rumours"
+# Whoever pays for this one is given a key, which is a part of the name.
+PAID_LIST = "dq.spamhaus.net"
+PAID_KEY = "keyofthesmallinternet42"
 ODD_ANSWERS = {
     "typo": "127.255.255.252",
     "public": "127.255.255.254",
@@ -245,10 +253,24 @@ def blocklist_zone(lan: Lan) -> Zone:
         zone.add(owner, "TXT", quoted("listed, see https://dnsbl.example/"))
     for name, answer in ODD_ANSWERS.items():
         zone.add(f"*.{name}", "A", answer)
+    for party in PARTIES:
+        if party.rumoured:
+            zone.add(f"{listing(lan.address(party.number))}.{RUMOURS}", "A", "127.0.0.2")
+            zone.add(f"{listing(lan.address6(party.number))}.{RUMOURS}", "A", "127.0.0.2")
     # Delegated to a server that is not there, and to one that knows nothing of it.
     zone.add("dead", "NS", "ns.dead")
     zone.add("ns.dead", "A", str(lan.address(SILENT_NUMBER)))
     zone.add("lame", "NS", f"{NAMESERVER}.")
+    return zone
+
+
+def paid_list_zone(lan: Lan) -> Zone:
+    """What the list that one pays for answers to those with the key, as if it were Spamhaus's data query service."""
+    zone = Zone(PAID_LIST)
+    for party in PARTIES:
+        for number in numbers(party) if party.listed else ():
+            zone.add(f"{listing(lan.address(number))}.{PAID_KEY}.zen", "A", "127.0.0.4")
+            zone.add(f"{listing(lan.address6(number))}.{PAID_KEY}.zen", "A", "127.0.0.4")
     return zone
 
 
@@ -317,6 +339,7 @@ def zones(lan: Lan, keys: Keys) -> list[Zone]:
         *(party_zone(lan, keys, party) for party in PARTIES),
         *(acquaintance_zone(lan, domain) for domain in ACQUAINTANCES if domain not in lan.own_domains),
         blocklist_zone(lan),
+        paid_list_zone(lan),
         allow_list_zone(lan),
         *reverse_zones(lan),
     ]
