@@ -268,7 +268,7 @@ def paid_list_zone(lan: Lan) -> Zone:
     """What the list that one pays for answers to those with the key, as if it were Spamhaus's data query service."""
     zone = Zone(PAID_LIST)
     for party in PARTIES:
-        for number in numbers(party) if party.listed else ():
+        for number in numbers(party)[1:] if party.listed else ():
             zone.add(f"{listing(lan.address(number))}.{PAID_KEY}.zen", "A", "127.0.0.4")
             zone.add(f"{listing(lan.address6(number))}.{PAID_KEY}.zen", "A", "127.0.0.4")
     return zone
