@@ -6,16 +6,18 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 name: zone_lines
-short_description: Turn TXT records into lines of a zone file
+short_description: Turn records into lines of a zone file
 version_added: 0.1.0
 author: The Post Office authors (@postoffice-mail)
 description:
-  - A value that is longer than 255 octets, as the public half of an RSA key is, becomes several strings between
-    quotation marks on the same line. Whoever looks it up puts them together again.
+  - The value of a TXT record that is longer than 255 octets, as the public half of an RSA key is, becomes several
+    strings between quotation marks on the same line. Whoever looks it up puts them together again.
   - Every name ends with a dot, so that the lines mean the same in every zone.
 options:
   _input:
-    description: The records, each with C(name) and C(value), as P(postoffice.mail.dkim_key#module) returns them.
+    description:
+      - The records, each with C(name) and C(value), as P(postoffice.mail.dkim_key#module) and
+        P(postoffice.mail.dns_records#filter) return them. C(type) is V(TXT) where it is left out.
     type: list
     elements: dict
     required: true
@@ -23,6 +25,10 @@ options:
     description: How long others may keep the records, in seconds.
     type: int
     default: 3600
+  headings:
+    description: Whether the records of each C(domain) begin with a comment that names it.
+    type: bool
+    default: false
 """
 
 EXAMPLES = r"""
@@ -47,20 +53,27 @@ from typing import Any
 
 from ansible.errors import AnsibleFilterError
 
-from ..module_utils.zone_text import txt_line
+from ..module_utils.zone_text import TYPES, line
+
+NOBODY = "names of addresses, for whoever gave you the addresses"
 
 
-def zone_lines(records: Sequence[Mapping[str, Any]], ttl: int = 3600) -> list[str]:
+def zone_lines(records: Sequence[Mapping[str, Any]], ttl: int = 3600, headings: bool = False) -> list[str]:
     """Return a line for each record; an error names the record."""
-    lines = []
+    lines: list[str] = []
+    about: object = None
     for number, record in enumerate(records):
         missing = [field for field in ("name", "value") if not isinstance(record.get(field), str)]
         if missing:
             raise AnsibleFilterError(f"records[{number}].{missing[0]}: is missing, or no text")
-        if record.get("type", "TXT") != "TXT":
-            raise AnsibleFilterError(f"records[{number}].type: {record['type']!r} is not TXT")
+        kind = record.get("type", "TXT")
+        if kind not in TYPES:
+            raise AnsibleFilterError(f"records[{number}].type: {kind!r} is none of {', '.join(TYPES)}")
+        if headings and record.get("domain") != about:
+            about = record.get("domain")
+            lines += [*([""] if lines else []), f"; {about or NOBODY}"]
         try:
-            lines.append(txt_line(record["name"], record["value"], int(ttl)))
+            lines.append(line(record["name"], kind, record["value"], int(ttl)))
         except ValueError as error:
             raise AnsibleFilterError(f"records[{number}]: {error}") from None
     return lines

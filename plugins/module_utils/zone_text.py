@@ -1,7 +1,7 @@
 # Copyright (c) The Post Office authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""TXT records as lines of a zone file (RFC 1035, section 5.1)."""
+"""Records as lines of a zone file (RFC 1035, section 5.1)."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ STRING_LIMIT = 255  # octets in a character-string (RFC 1035, section 3.3)
 RECORD_LIMIT = 65535  # octets in the data of a record
 LABEL_LIMIT = 63
 NAME_LIMIT = 253
+TYPES = ("A", "AAAA", "CAA", "CNAME", "MX", "PTR", "SRV", "TLSA", "TXT")
+_STRING = re.compile(r'"[^"]*"')
 _LABEL = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_-]*[A-Za-z0-9_])?|\*")
 
 
@@ -50,6 +52,14 @@ def _labels(name: str) -> Iterator[str]:
     yield from name.split(".")
 
 
-def txt_line(name: str, value: str, ttl: int) -> str:
-    """One line: name, seconds, class, type, and the value between quotation marks."""
-    return f"{absolute(name)} {ttl} IN TXT {' '.join(quoted(string) for string in split_text(value))}"
+def line(name: str, kind: str, value: str, ttl: int) -> str:
+    """One line: name, seconds, class, type, and the value, that of a TXT record between quotation marks."""
+    data = " ".join(quoted(string) for string in split_text(value)) if kind == "TXT" else one_line(value)
+    return f"{absolute(name)} {ttl} IN {kind} {data}"
+
+
+def one_line(value: str) -> str:
+    """The data of a record as it is; what would begin another record or a comment is refused."""
+    if not value.isascii() or not value.isprintable() or ";" in _STRING.sub("", value) or not value.strip():
+        raise ValueError(f"{value!r} is not the data of a record")
+    return value

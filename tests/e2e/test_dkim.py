@@ -236,6 +236,22 @@ def test_results_that_others_wrote_are_not_believed(
     assert not [value for value in values if "pass" in value or "nonsense" in value]
 
 
+def test_what_is_attached_keeps_the_results_of_others(internet: Internet, mailbox: Callable[[str], Mailbox]) -> None:
+    """Nobody believes them there, and what was signed stays as it is."""
+    message = compose(to=ALICE, sender="somebody@stranger.example")
+    message.add_attachment(
+        compose(to="bob@partner.example", headers=[("Authentication-Results", "of.message; x=pass")])
+    )
+    part = EmailMessage()
+    part.set_content("a part")
+    part["Authentication-Results"] = "of.part; x=pass"
+    message.attach(part)
+    assert internet.send_from("stranger.example", ALICE, message=message).accepted
+    received = mailbox(ALICE).wait_for(message)
+    kept = [str(each["Authentication-Results"]) for each in received.walk() if each is not received]
+    assert [value for value in kept if value != "None"] == ["of.message; x=pass", "of.part; x=pass"]
+
+
 def test_users_do_not_speak_for_the_host_either(
     mail_program: Callable[..., MailProgram], alice: Person, mailbox: Callable[[str], Mailbox]
 ) -> None:

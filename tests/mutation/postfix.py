@@ -22,6 +22,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 import pytest
@@ -55,7 +56,8 @@ NO_RESTRICTION = re.compile(
     r"smtpd_banner$|\w+_loglevel$|\w+_cache_(?:database|map)$|\w+_(?:path|type|chain_files|CAfile)$"
 )
 LISTS = re.compile(r"\w+_(?:restrictions|milters|checks|maps|options|keywords|filter)$")
-PAIRS = re.compile(r"check_\w+_access$|check_policy_service$")
+WORD = re.compile(r"\{[^}]*\}|[^\s,]+")
+PAIRS = re.compile(r"check_\w+_access|check_policy_service|permit_dnswl_client")
 WEAKER = {
     "yes": ("no",),
     "no": ("yes",),
@@ -71,6 +73,13 @@ WEAKER = {
 
 # Which tests notice: those whose name matches come first, then the rest of the files; the first line whose expression
 # matches the mutant counts.
+FILTERS = (
+    (r"^without unix:/run/opendkim", "found_good|others_wrote|passes_elsewhere|key_of_their_own", ("dkim",)),
+    (r"^without unix:/run/opendmarc", "forgery", ("dmarc",)),
+    (r"^without unix:/run/clamav", "a_virus", ("viruses",)),
+    (r"^without unix:/run/postoffice-milter", "spam|forged_from", ("spam", "senders", "limits")),
+    (r"^without (?:check_policy_service .*/postgrey/|permit_dnswl)", "first_try|allow_list", ("greylisting",)),
+)
 TOPICS = (
     (r"10029|srs", "forward|keeps_its_sender", ("forwarding",)),
     (r"^smtp_tls_(security|policy)", "contradicts|not_kept|overridden", ("outgoing",)),
@@ -82,7 +91,11 @@ TOPICS = (
     (r"smtputf8", "beyond_ascii", ("receiving", "submission")),
     (r"465.*wrappermode", "modern_tls", ("tls", "submission")),
     (r"missing_headers", "without_from", ("privacy", "senders")),
-    (r"cleanup_service|header_checks", "betray|own_mail|attached", ("privacy", "senders", "smuggling", "receiving")),
+    (
+        r"cleanup_service|header_checks",
+        "betray|own_mail|attached|others_wrote",
+        ("privacy", "senders", "smuggling", "receiving", "dkim"),
+    ),
     (r"etrn", "queue_run", ("smuggling", "receiving")),
     (r"helo", "helo|name_cannot|call_itself", ("receiving", "submission")),
     (
@@ -117,7 +130,7 @@ UNRELATED = re.compile(r"every_password|counts_to|20_mb|as_a_hash|case_does|who_
 
 # What no test can see over the network, and why: mutants whose description begins like that.
 UNSEEN = {
-    "local_recipient_maps: without": "local_transport refuses the same addresses",
+    "local_recipient_maps: ": "local_transport refuses the same addresses",
     "local_transport: not set": "local_recipient_maps lists names that virtual_alias_maps have led elsewhere before",
     "postscreen_greet_wait: not set": "Postfix's own time is longer",
     "smtp_sasl_tls_security_options: without": "a smarthost that one has a password for is not asked anonymously",
@@ -186,10 +199,10 @@ def less(name: str, value: str) -> Iterator[tuple[str, str]]:
 
 
 def split(value: str) -> list[str]:
-    """The elements of a list; a check is one element together with its table or service."""
+    """The elements of a list; a check is one element together with its table or service, a list in braces one word."""
     elements: list[str] = []
-    for word in value.replace(",", " ").split():
-        if elements and PAIRS.match(elements[-1]):
+    for word in WORD.findall(value):
+        if elements and PAIRS.fullmatch(elements[-1]):
             elements[-1] += f" {word}"
         else:
             elements.append(word)
@@ -284,7 +297,9 @@ def unseen(mutant: Mutant) -> str:
 
 def relevant(items: Sequence[pytest.Item], mutant: Mutant, likely_only: bool) -> list[pytest.Item]:
     """The tests that may notice, the likeliest first."""
-    names, files = next(likely for expression, *likely in TOPICS if re.search(expression, mutant.where))
+    by_change = (likely for expression, *likely in FILTERS if re.search(expression, mutant.change))
+    by_name = (likely for expression, *likely in TOPICS if re.search(expression, mutant.where))
+    names, files = next(chain(by_change, by_name))
     first = [item for item in items if re.search(str(names), item.name)]
     rest = [item for item in items if item.path.stem.removeprefix("test_") in files and item not in first]
     return [item for item in (*first, *([] if likely_only else rest)) if not UNRELATED.search(item.name)]

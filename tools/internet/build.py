@@ -9,9 +9,11 @@ Keys and certificates are made once; everything else is written anew each time, 
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import ipaddress
 import json
+import secrets
 import subprocess
 import sys
 from collections.abc import Iterable, Mapping, Sequence
@@ -25,6 +27,7 @@ STATE = Path("/var/lib/internet")
 CA = STATE / "ca.pem"
 CA_KEY = STATE / "ca.key"
 JUDGE = "judge.example"
+UPDATES = "updates"  # the key of those who may change the domains of the server under test
 SIGNING, JUDGING = "inet:127.0.0.1:8891", "inet:127.0.0.1:8893"
 JUDGES = ("opendkim", "opendmarc")  # always configured alike; they take seconds to stop
 UNITS = ("knot", "unbound", "nginx", "postfix")
@@ -156,7 +159,17 @@ def make_keys() -> Keys:
 # The DNS.
 
 
-def knot_conf(lan: Lan, every: Sequence[Zone]) -> str:
+def update_secret() -> str:
+    """The secret of the key with which zones are updated, in base64."""
+    path = STATE / "updates.key"
+    if not path.exists():
+        STATE.mkdir(parents=True, exist_ok=True)
+        path.touch(0o600)
+        path.write_text(base64.b64encode(secrets.token_bytes(32)).decode(), encoding="ascii")
+    return path.read_text(encoding="ascii")
+
+
+def knot_conf(lan: Lan, every: Sequence[Zone], secret: str) -> str:
     listen = ", ".join(f"{address}@53" for address in lan.both(NAMESERVER_NUMBER))
     blocks = [
         f"server:\n  rundir: /run/knot\n  user: knot:knot\n  listen: [ {listen} ]\n",
@@ -164,12 +177,15 @@ def knot_conf(lan: Lan, every: Sequence[Zone]) -> str:
         # Nobody else writes zones: what a test changes is not written to the file.
         "template:\n  - id: default\n    storage: /var/lib/knot/zones\n    zonefile-load: whole\n"
         "    zonefile-sync: -1\n    journal-content: none\n",
+        f"key:\n  - id: {UPDATES}\n    algorithm: hmac-sha256\n    secret: {secret}\n",
+        f"acl:\n  - id: updates\n    key: {UPDATES}\n    action: update\n",
         "policy:\n  - id: own\n    manual: on\n    single-type-signing: on\n",
         "zone:",
     ]
     for zone in every:
         signing = "    dnssec-signing: on\n    dnssec-policy: own\n" if zone.signed else ""
-        blocks.append(f"  - domain: {zone.name}.\n    file: {zone.name or 'root'}.zone\n{signing}")
+        updates = "    acl: updates\n" if zone.dynamic else ""
+        blocks.append(f"  - domain: {zone.name}.\n    file: {zone.name or 'root'}.zone\n{signing}{updates}")
     return "\n".join(blocks)
 
 
@@ -186,7 +202,7 @@ def signer(zone: Zone) -> str:
 def configure_dns(lan: Lan, keys: Keys) -> str:
     """Write the zones and the servers' configuration; returns the trust anchor."""
     every = zones(lan, keys)
-    write(Path("/etc/knot/knot.conf"), knot_conf(lan, every))
+    write(Path("/etc/knot/knot.conf"), knot_conf(lan, every, update_secret()))
     signers = {zone.name: signer(zone) for zone in every if zone.signed}
     delegate(every, signers)
     folder = Path("/var/lib/knot/zones")
@@ -318,6 +334,7 @@ def facts(lan: Lan, anchor: str, keys: Keys) -> dict[str, Any]:
     nameserver = list(lan.both(NAMESERVER_NUMBER))
     return {
         "nameserver": {"name": NAMESERVER, "addresses": nameserver},
+        "updates": {"key_name": UPDATES, "key_secret": update_secret()},
         "resolver": str(lan.elsewhere),
         "trust_anchor": anchor,
         "reverse_zones": [zone.name for zone in zones(lan, NO_KEYS) if zone.name.endswith(".arpa")],

@@ -134,11 +134,15 @@ class Record:
 
 @dataclass
 class Zone:
-    """A zone of the authoritative server; `signed` with a key of its own, confirmed by its parent unless `bogus`."""
+    """A zone of the authoritative server; `signed` with a key of its own, confirmed by its parent unless `bogus`.
+
+    Who has the key for that may update it when it is `dynamic` (RFC 2136).
+    """
 
     name: str
     signed: bool = False
     bogus: bool = False
+    dynamic: bool = False
     ttl: int = BRIEFLY
     records: list[Record] = field(default_factory=list)
 
@@ -217,7 +221,7 @@ def party_zone(lan: Lan, keys: Keys, party: Party) -> Zone:
 
 def own_zone(lan: Lan, domain: str) -> Zone:
     """A domain of the server under test. Signed, so that tests can add whatever such a domain may have."""
-    zone = Zone(domain, signed=True)
+    zone = Zone(domain, signed=True, dynamic=True)
     zone.add("@", "MX", f"10 {lan.server_name}.")
     zone.add("@", "TXT", quoted("v=spf1 mx -all"))
     if lan.server_name.endswith(f".{domain}"):

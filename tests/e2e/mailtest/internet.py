@@ -205,6 +205,15 @@ class Internet:
         finally:
             self._zone_write(zone, owner, kind, before)
 
+    @contextmanager
+    def changing(self, *zones: str) -> Iterator[None]:
+        """Zones are as they were once this ends, whoever changed them by updates meanwhile."""
+        try:
+            yield
+        finally:
+            for zone in zones:
+                self.shell.run("knotc", "--blocking", "zone-reload", zone)
+
     def _zone_read(self, zone: str, owner: str, kind: str) -> list[str]:
         # [example.org.] name ttl type data; there is nothing to read when it fails
         lines = self.shell.run("knotc", "zone-read", zone, owner, kind, check=False).stdout.splitlines()

@@ -104,10 +104,11 @@ def test_a_pool_may_send_from_all_of_its_addresses(zones: dict[str, Zone]) -> No
 
 
 def test_signed_zones_have_a_key_in_the_server_s_configuration() -> None:
-    text = build.knot_conf(LAN, [Zone("signed.example", signed=True), Zone("plain.example")])
+    text = build.knot_conf(LAN, [Zone("signed.example", signed=True), Zone("plain.example", dynamic=True)], "c2VjcmV0")
     signed, plain = text.partition("  - domain: plain.example.")[::2]
     assert "dnssec-signing: on" in signed
     assert "dnssec-signing" not in plain
+    assert ("acl: updates" in signed, "acl: updates" in plain) == (False, True)
 
 
 def test_domains_are_served_as_they_travel() -> None:

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ansible_collections.postoffice.mail.plugins.module_utils.zone_text import absolute, split_text, txt_line
+from ansible_collections.postoffice.mail.plugins.module_utils.zone_text import absolute, line, split_text
 
 NAME = "mail._domainkey.example.org"
 
@@ -26,7 +26,7 @@ def parsed(line: str) -> tuple[str, int, tuple[bytes, ...]]:
 
 @given(st.text(max_size=2000))
 def test_a_value_comes_back_as_it_was(value: str) -> None:
-    owner, ttl, strings = parsed(txt_line(NAME, value, 300))
+    owner, ttl, strings = parsed(line(NAME, "TXT", value, 300))
     assert (owner, ttl) == (f"{NAME}.", 300)
     assert b"".join(strings) == value.encode()
     assert all(len(string) <= 255 for string in strings)
@@ -34,7 +34,7 @@ def test_a_value_comes_back_as_it_was(value: str) -> None:
 
 @given(st.text(max_size=2000))
 def test_a_line_is_one_line_of_printable_ascii(value: str) -> None:
-    assert all(" " <= character <= "~" for character in txt_line(NAME, value, 300))
+    assert all(" " <= character <= "~" for character in line(NAME, "TXT", value, 300))
 
 
 @given(st.text(max_size=2000))
