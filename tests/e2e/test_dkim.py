@@ -83,6 +83,20 @@ def found(mailbox: Mailbox, *criteria: str) -> bytes:
     return mailbox.raw(uid)
 
 
+def notice(mailbox: Mailbox, message: EmailMessage, meanwhile: Callable[[], object] = lambda: None) -> bytes:
+    """What the host says about a message, waited for; `meanwhile` is done before each look."""
+    about = str(message["Message-ID"]).encode()
+
+    def notices() -> list[bytes]:
+        meanwhile()
+        mailbox.client.select_folder("INBOX", readonly=True)
+        each = (mailbox.raw(uid) for uid in mailbox.client.search(["FROM", "MAILER-DAEMON"]))
+        return [raw for raw in each if about in raw]
+
+    (raw,) = wait_for(notices, f"a word about {message['Message-ID']}")
+    return raw
+
+
 def test_what_users_send_passes_elsewhere(
     internet: Internet, mail_program: Callable[..., MailProgram], alice: Person, keys: Mapping[str, str], service: str
 ) -> None:
@@ -123,8 +137,49 @@ def test_a_bounce_is_signed_by_the_host(
 ) -> None:
     message = compose(to="nobody-at-all@example.org", sender=ALICE)
     host.run("sendmail", "-f", ALICE, "nobody-at-all@example.org", stdin=message.as_string().replace("\r\n", "\n"))
-    bounce = found(mailbox(ALICE), "FROM", "MAILER-DAEMON", "TEXT", str(message["Message-ID"]))
-    assert signers(bounce, keys) == {"mail.example.org"}
+    assert signers(notice(mailbox(ALICE), message), keys) == {"mail.example.org"}
+
+
+def test_a_report_of_success_is_signed_by_the_host(
+    host: Shell, mailbox: Callable[[str], Mailbox], keys: Mapping[str, str]
+) -> None:
+    message = compose(to=BOB, sender=ALICE)
+    host.run("sendmail", "-N", "success", "-f", ALICE, BOB, stdin=message.as_string().replace("\r\n", "\n"))
+    assert signers(notice(mailbox(ALICE), message), keys) == {"mail.example.org"}
+
+
+@pytest.fixture
+def soon_told(host: Shell) -> Iterator[None]:
+    """Senders are told after a second that their mail waits."""
+    before = host.output("postconf", "-h", "delay_warning_time").strip()
+    host.run("postconf", "delay_warning_time=1s")
+    host.run("systemctl", "reload", "postfix.service")
+    yield
+    host.run("postconf", f"delay_warning_time={before}")
+    host.run("systemctl", "reload", "postfix.service")
+
+
+@pytest.mark.usefixtures("soon_told")
+def test_the_word_that_mail_waits_is_signed_by_the_host(
+    host: Shell,
+    deployment: Deployment,
+    internet: Internet,
+    mailbox: Callable[[str], Mailbox],
+    keys: Mapping[str, str],
+) -> None:
+    without_smarthost = "keeper@lists.example"
+    sender = without_smarthost if without_smarthost in deployment.people else ALICE
+    message = compose(to="somebody@dane-bad.example", sender=sender)
+    host.run("sendmail", "-f", sender, str(message["To"]), stdin=message.as_string().replace("\r\n", "\n"))
+    # It is when it tries again that Postfix looks how long a message has been waiting.
+    told = notice(mailbox(sender), message, meanwhile=lambda: host.run("postqueue", "-f"))
+    assert signers(told, keys) == {"mail.example.org"}
+    right = f"3 1 1 {internet.parties['dane-bad.example'].public_digest}"
+    with internet.records("dane-bad.example", "_25._tcp.mx", "TLSA", right):
+        # What the DNS said a second ago may still count the first time.
+        wait_for(
+            lambda: host.run("postqueue", "-f") and internet.elsewhere.arrivals(message), "the message to be delivered"
+        )
 
 
 def test_mail_of_programs_on_the_host_is_signed(
@@ -183,6 +238,9 @@ def test_a_signature_survives_that_a_filter_passes_the_message_on(
     sent = internet.send_from("good.example", BOB)
     assert sent.accepted
     assert internet.judged(sent.message).results["dkim"] == "pass"
+    passed_on = results(internet.received(sent.message).message)
+    found_here = [value for value in passed_on if value.startswith("mail.example.org; ")]
+    assert any("dkim=pass" in value for value in found_here), "and so does what was found of it"
 
 
 def test_a_stranger_in_our_name_is_not_signed(outside: Outside, mailbox: Callable[[str], Mailbox]) -> None:

@@ -53,6 +53,8 @@ def test_a_forward_has_a_sender_of_ours_and_passes_spf(
     assert arrived.recipients == ["reader@good.example"]
     assert internet.judged(str(arrived.message["Message-ID"])).results["spf"] == "pass"
     assert arrived.message["From"] == SENDER, "what people see is as it was"
+    results = [str(value) for value in arrived.message.get_all("Authentication-Results", [])]
+    assert any(deployment.hostname in value for value in results), "and so is what was found of it here"
 
 
 def test_it_would_not_have_passed_with_the_sender_that_it_came_with(internet: Internet, host: Shell) -> None:

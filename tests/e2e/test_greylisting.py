@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import pytest
-from mailtest.deployment import Deployment, Shell
+from mailtest.deployment import Deployment, Person, Shell
 from mailtest.imap import Mailbox
 from mailtest.internet import Internet
 from mailtest.mail import Outside, compose
@@ -18,6 +19,22 @@ pytestmark = pytest.mark.needs("internet", "greylisting")
 
 RECIPIENT = "alice@example.org"
 FIRST, SECOND = "sts-ok.example", "sts-bad.example"  # two machines in one network, as a big sender has them
+
+# Sends a message with a user's password, from an address that nobody knows.
+TRAVELLING = """
+import json, smtplib, ssl, sys
+asked = json.load(sys.stdin)
+context = ssl._create_unverified_context()
+source = (asked["source"], 0)
+if asked["port"] == 465:
+    client = smtplib.SMTP_SSL(asked["server"], 465, context=context, source_address=source, timeout=30)
+else:
+    client = smtplib.SMTP(asked["server"], asked["port"], source_address=source, timeout=30)
+    client.starttls(context=context)
+with client:
+    client.login(asked["user"], asked["password"])
+    client.sendmail(asked["user"], asked["to"], asked["message"])
+"""
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -116,6 +133,23 @@ def test_clients_on_an_allow_list_are_not_deferred(internet: Internet, host: She
 
 def test_one_s_own_network_is_not_deferred(outside: Outside) -> None:
     assert outside.ask(RECIPIENT, envelope_sender=somebody()).ok
+
+
+@pytest.mark.parametrize("port", [587, 465])
+def test_users_who_travel_are_not_deferred(
+    internet: Internet, deployment: Deployment, alice: Person, port: int
+) -> None:
+    message = compose(to=RECIPIENT, sender=alice.address)
+    asked = {
+        "source": internet.parties[FIRST].addresses[0],
+        "server": deployment.address(4),
+        "port": port,
+        "user": alice.address,
+        "password": alice.password,
+        "to": RECIPIENT,
+        "message": message.as_string(),
+    }
+    internet.shell.run("python3", "-c", TRAVELLING, stdin=json.dumps(asked))  # fails when it is not accepted
 
 
 def test_who_is_known_is_known_after_a_restart(internet: Internet, host: Shell) -> None:
