@@ -40,7 +40,7 @@ SUDO_INTERVAL = 120.0  # seconds
 SUITES = ("bookworm", "trixie")
 # The tests of hosts take a quarter of an hour per release: `make test` runs each on one of them, `make test-host` all.
 BRIEF_HOST_TESTS = {
-    "debian12": ("clamav", "config_tree", "daemons", "filters"),
+    "debian12": ("clamav", "config_tree", "daemons", "filters", "served_certificates"),
     "full": ("certificate", "directory", "dkim", "dns", "ownership", "resolver", "spamassassin"),
 }
 HOUSEKEEPING = {"clean up", "forget", "remove"}  # steps that need no announcement

@@ -35,6 +35,7 @@ EXPOSURE = {
     "fail2ban": 3.0,
     "postgrey": 1.5,
     "postoffice-bayes": 2.0,
+    "postoffice-certificates": 1.5,
     "postoffice-milter": 1.5,
     "postoffice-publish": 2.0,
     "postoffice-tls-policy": 2.0,

@@ -325,6 +325,43 @@ def test_fail2ban(bare: Host, tmp_path: Path) -> None:
     play(bare, {"fail2ban_enabled": False}, playbook=playbook).demand_unchanged()
 
 
+def test_certificates(bare: Host, tmp_path: Path) -> None:
+    served, key = "/srv/certificate.pem", "/srv/key.pem"
+    make = (
+        "openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-noenc", "-days", "90",
+        "-subj", "/CN=mx.example.org", "-addext", "subjectAltName=DNS:mx.example.org", "-keyout", key, "-out", served,
+    )  # fmt: skip
+    bare.shell.run(*make)
+    server = ("openssl", "s_server", "-quiet", "-accept", "8443", "-cert", served, "-key", key, "-www")
+    bare.shell.run("systemd-run", "--unit=served", *server)
+    variables = {
+        "certificates_hostname": "mx.example.org",
+        "certificates_served": [{"certificate": served, "ports": {"https": 8443}}],
+    }
+    run_alone(bare, "certificates", variables, tmp_path)
+    unit = "postoffice-certificates.service"
+    bare.shell.run("systemctl", "start", unit)
+    bare.shell.run(*make)
+    assert bare.shell.run("systemctl", "start", unit, check=False).returncode != 0
+    assert "8443 https       another certificate is served" in bare.shell.output("journalctl", "--unit", unit)
+    play(bare, {"certificates_enabled": False}, playbook=str(tmp_path / "play.yml")).demand()
+    timer = "postoffice-certificates.timer"
+    assert bare.shell.run("systemctl", "is-active", timer, check=False).stdout.strip() == "inactive"
+    play(bare, {"certificates_enabled": False}, playbook=str(tmp_path / "play.yml")).demand_unchanged()
+
+
+def test_dns(bare: Host, tmp_path: Path) -> None:
+    variables = {
+        "dns_hostname": "mx.example.org",
+        "dns_domains": ["example.org"],
+        "dns_addresses": ["192.0.2.25"],
+        "dns_check": False,
+    }
+    first = run_alone(bare, "dns", variables, tmp_path)
+    assert "mx.example.org. 3600 IN A 192.0.2.25" in first.output
+    assert "example.org. 3600 IN MX 10 mx.example.org." in first.output
+
+
 def test_roles_that_are_switched_off_leave_a_bare_host_alone(bare: Host, tmp_path: Path) -> None:
     playbook = tmp_path / "play.yml"
     head, _separator, last = PLAY.rstrip("\n").rpartition("\n")

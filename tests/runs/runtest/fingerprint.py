@@ -71,6 +71,7 @@ UNITS = (
     "postfix.service",
     "postgrey.service",
     "postoffice-bayes.timer",
+    "postoffice-certificates.timer",
     "postoffice-fail2ban-check.timer",
     "postoffice-learning.path",
     "postoffice-lookup.service",

@@ -22,7 +22,7 @@ if header :is "Subject" "for the site" {
 
 # What a mail server can do without.
 SWITCHED = (
-    *("clamav", "fail2ban", "learning", "mta_sts", "opendkim"),
+    *("certificates", "clamav", "fail2ban", "learning", "mta_sts", "opendkim"),
     *("opendmarc", "postgrey", "postsrsd", "spamassassin", "unbound"),
 )
 SWITCHED_OFF: dict[str, Any] = {f"{role}_enabled": False for role in SWITCHED}
@@ -70,6 +70,7 @@ def after() -> dict[str, Any]:
         "base_timezone": "Europe/Berlin",
         "clamav_refuse_encrypted_archives": True,
         "base_certificate_names": ["imap.example.org"],
+        "certificates_days": 7,
         "dovecot_quota_warnings": [70, 90],
         "dovecot_settings": {"mail_max_userip_connections": 44},
         "dovecot_sieve_site": [SCRIPT],
