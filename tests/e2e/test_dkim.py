@@ -108,12 +108,12 @@ def test_what_users_send_passes_elsewhere(
 
 @pytest.mark.needs("ed25519")
 def test_ed25519_passes_without_the_other_signature(
-    internet: Internet, mail_program: Callable[..., MailProgram], alice: Person, keys: Mapping[str, str]
+    internet: Internet, mail_program: Callable[..., MailProgram], alice: Person, keys: Mapping[str, str], service: str
 ) -> None:
     value = keys["edwards._domainkey.example.org"]
     assert "k=ed25519" in value
     with internet.records("example.org", "edwards._domainkey", "TXT", record(value)):
-        sent = mail_program(alice).send(READER)
+        sent = mail_program(alice, service).send(READER)
         judged = " ".join(results(internet.received(sent).message))
     assert re.search(r"dkim=pass header\.d=example\.org [^;]*header\.a=ed25519-sha256 header\.s=edwards", judged)
 
