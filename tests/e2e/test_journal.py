@@ -56,6 +56,11 @@ EXPECTED = [
     ),
     Expected("postfix/smtpd", r"warning: hostname mx\.bogus\.example does not resolve to address", DELIBERATE),
     Expected("opendkim", r"key retrieval failed \(s=s1, d=bogus\.example\)", DELIBERATE),
+    Expected(
+        "postfix/bounce",
+        r"warning: .*(delay template|bounce\(5\) manual)",
+        DELIBERATE,
+    ),
     Expected("opendmarc", "multi-valued From field detected", DELIBERATE),
     Expected("postfix/smtpd", r"\.dnswl\.example: RBL lookup error: .*try again", DELIBERATE),
     Expected("postfix/dnsblog", r"lookup error for DNS query \S+\.dns[bw]l\.example: .*try again", DELIBERATE),
