@@ -71,14 +71,17 @@ def test_what_is_missing_or_wrong_is_published_once(
 ) -> None:
     name = host.output("postconf", "-h", "myhostname").strip()
     wanted = {"dns_dmarc": "v=DMARC1; p=quarantine", "dns_reports": f"bob@{domain}", "dovecot_pop3": False}
-    with internet.records(domain, "@", "TXT", '"for=somebody-else"', SPF_ELSEWHERE):
+    with (
+        internet.records(domain, "@", "TXT", '"for=somebody-else"', SPF_ELSEWHERE),
+        internet.records(domain, "_dmarc", "TXT", '"v=DMARC1; " "p=reject"'),
+    ):
         before = asked(player)
         assert "wrong    example.org. TXT v=spf1 mx -all" in before.output, before.output
         assert "ns.example has v=spf1 include:elsewhere.example -all" in before.output
         foreseen = asked(player, "--check", "--diff", **pushing(internet))
         assert (foreseen.status, foreseen.changed) == (0, True), foreseen.output
         assert "-example.org. TXT v=spf1 include:elsewhere.example -all" in foreseen.output
-        assert texts(internet.ask(f"_dmarc.{domain}", "TXT"), "TXT") == set()
+        assert texts(internet.ask(f"_dmarc.{domain}", "TXT"), "TXT") == {'"v=DMARC1; " "p=reject"'}
 
         published = asked(player, **pushing(internet), **wanted)
         assert (published.status, published.changed) == (0, True), published.output

@@ -82,10 +82,11 @@ def send(found: Any, zone: Any, changes: Sequence[Mapping[str, Any]], params: Ma
     address = name if is_address(name) else next(iter(found.addresses(name)), "")
     if not address:
         raise servers.ServerError(f"{name} has no address; say by server who takes updates of {zone.name}")
-    wanted = [
-        servers.Change(record["name"], record["type"], params["ttl"], record["value"], tuple(record["others"]))
-        for record in changes
-    ]
+    wanted = []
+    for record in changes:
+        there = servers.existing(address, record["name"], record["type"], params["port"]) if record["others"] else []
+        go = tuple(data for value, data in there if value in record["others"])
+        wanted.append(servers.Change(record["name"], record["type"], params["ttl"], record["value"], go))
     servers.update(zone.name, wanted, key, address, params["port"])
     for record in changes:
         said = servers.said(name, [address], record["name"], record["type"], params["port"])

@@ -112,14 +112,17 @@ def said(server: str, addresses: Sequence[str], name: str, kind: str, port: int 
     trouble = "has no address"
     for address in addresses:
         try:
-            return Said(server, tuple(question(address, name, kind, port)))
+            return Said(server, tuple(value for value, _data in existing(address, name, kind, port)))
         except (dns.exception.DNSException, OSError, ServerError) as error:
             trouble = f"{address} {reason(error)}"
     return Said(server, trouble=trouble)
 
 
-def question(address: str, name: str, kind: str, port: int) -> list[str]:
-    """The values at one address; ServerError when it is not responsible, or does not say."""
+def existing(address: str, name: str, kind: str, port: int) -> list[tuple[str, str]]:
+    """What is there at one address: values as `records.Record` has them, each with the data as zone files have it.
+
+    ServerError when it is not responsible, or does not say.
+    """
     query = dns.message.make_query(name, kind, use_edns=0, payload=EDNS_PAYLOAD)
     query.flags &= ~dns.flags.RD
     answer, _tcp = dns.query.udp_with_fallback(query, address, timeout=SECONDS, port=port)
@@ -128,7 +131,8 @@ def question(address: str, name: str, kind: str, port: int) -> list[str]:
     if not answer.flags & dns.flags.AA:
         raise ServerError("is not responsible for it")
     wanted = dns.rdatatype.from_text(kind)
-    return [value_of(each) for rrset in answer.answer if rrset.rdtype == wanted for each in rrset]
+    found = (each for rrset in answer.answer if rrset.rdtype == wanted for each in rrset)
+    return [(value_of(each), each.to_text()) for each in found]
 
 
 def value_of(data: Any) -> str:
@@ -158,7 +162,10 @@ class Key:
 
 @dataclass(frozen=True)
 class Change:
-    """What is to be at a name: values that go, and one that comes."""
+    """What is to be at a name: a value that comes, and data of those that go, as zone files have it.
+
+    A text in other pieces is other data, and only the very same is deleted.
+    """
 
     name: str
     type: str
@@ -175,7 +182,7 @@ def update(zone: str, changes: Sequence[Change], key: Key, address: str, port: i
         for change in changes:
             for value in change.go:
                 message.delete(dns.name.from_text(change.name), data_of(change.type, value))
-            message.add(dns.name.from_text(change.name), change.ttl, data_of(change.type, change.comes))
+            message.add(dns.name.from_text(change.name), change.ttl, data_of(change.type, written(change)))
         answer = dns.query.tcp(message, address, timeout=SECONDS, port=port)
     except dns.tsig.PeerError as error:
         raise ServerError(f"{address} does not take the key {key.name}, its secret or its algorithm: {error}") from None
@@ -188,8 +195,12 @@ def update(zone: str, changes: Sequence[Change], key: Key, address: str, port: i
         raise ServerError(f"{address} did not take the update of {zone}: {refused}")
 
 
-def data_of(kind: str, value: str) -> Any:
-    text = value
-    if kind == "TXT":
-        text = " ".join(quoted(string) for string in split_text(value))
+def written(change: Change) -> str:
+    """The value that comes, as zone files have it."""
+    if change.type == "TXT":
+        return " ".join(quoted(string) for string in split_text(change.comes))
+    return change.comes
+
+
+def data_of(kind: str, text: str) -> Any:
     return dns.rdata.from_text(dns.rdataclass.IN, dns.rdatatype.from_text(kind), text)
