@@ -113,19 +113,22 @@ def said(server: str, addresses: Sequence[str], name: str, kind: str, port: int 
     for address in addresses:
         try:
             return Said(server, tuple(value for value, _data in existing(address, name, kind, port)))
-        except (dns.exception.DNSException, OSError, ServerError) as error:
-            trouble = f"{address} {reason(error)}"
+        except ServerError as error:
+            trouble = f"{address} {error}"
     return Said(server, trouble=trouble)
 
 
 def existing(address: str, name: str, kind: str, port: int) -> list[tuple[str, str]]:
     """What is there at one address: values as `records.Record` has them, each with the data as zone files have it.
 
-    ServerError when it is not responsible, or does not say.
+    ServerError when it does not answer, is not responsible, or does not say.
     """
     query = dns.message.make_query(name, kind, use_edns=0, payload=EDNS_PAYLOAD)
     query.flags &= ~dns.flags.RD
-    answer, _tcp = dns.query.udp_with_fallback(query, address, timeout=SECONDS, port=port)
+    try:
+        answer, _tcp = dns.query.udp_with_fallback(query, address, timeout=SECONDS, port=port)
+    except (dns.exception.DNSException, OSError) as error:
+        raise ServerError(reason(error)) from None
     if answer.rcode() not in (dns.rcode.NOERROR, dns.rcode.NXDOMAIN):
         raise ServerError(f"answers {dns.rcode.to_text(answer.rcode())}")
     if not answer.flags & dns.flags.AA:
