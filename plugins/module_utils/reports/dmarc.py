@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import ipaddress
 import re
-import xml.etree.ElementTree as ElementTree
 from dataclasses import dataclass
+from xml.etree import ElementTree
 
 from .messages import ReportError, harmless
 
