@@ -14,10 +14,17 @@ import zipfile
 import zlib
 from collections.abc import Iterator
 from email.message import Message
+from typing import Protocol
 
 SIZE_LIMIT = 20 * 1024 * 1024  # octets of an unpacked report; the largest receivers' have some hundred kilobytes
 READ_AT_ONCE = 65536
 GZIP, ZIP = b"\x1f\x8b", b"PK\x03\x04"
+
+
+class Unpacking(Protocol):
+    """What gives out unpacked octets, some at a time."""
+
+    def read(self, size: int, /) -> bytes: ...
 
 
 class ReportError(Exception):
@@ -56,7 +63,7 @@ def unpacked(content: bytes) -> bytes:
     return content
 
 
-def bounded(stream: io.BufferedIOBase | gzip.GzipFile | zipfile.ZipExtFile) -> bytes:
+def bounded(stream: Unpacking) -> bytes:
     pieces: list[bytes] = []
     size = 0
     while piece := stream.read(READ_AT_ONCE):

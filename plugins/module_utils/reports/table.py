@@ -78,7 +78,8 @@ def by_source(reports: Iterable[DmarcReport]) -> dict[str, Source]:
 
 def table(collected: Collected, names: Mapping[str, str]) -> list[str]:
     """The lines; `names` are those of addresses, where they are known."""
-    domains = sorted({report.domain for report in (*collected.dmarc.values(), *collected.tls.values())})
+    reported = {report.domain for report in collected.dmarc.values()} | {each.domain for each in collected.tls.values()}
+    domains = sorted(reported)
     lines: list[str] = []
     for domain in domains:
         dmarc = [report for report in collected.dmarc.values() if report.domain == domain]
