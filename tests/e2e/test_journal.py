@@ -63,7 +63,11 @@ EXPECTED = [
     ),
     Expected("opendmarc", "multi-valued From field detected", DELIBERATE),
     Expected("postfix/smtpd", r"\.dnswl\.example: RBL lookup error: .*try again", DELIBERATE),
-    Expected("postfix/dnsblog", r"lookup error for DNS query \S+\.dns[bw]l\.example: .*try again", DELIBERATE),
+    Expected(
+        "postfix/dnsblog",
+        r"lookup error for DNS query \S+\.(dns[bw]l\.example|dq\.spamhaus\.net): .*try again",
+        DELIBERATE,
+    ),
     Expected(
         "systemd",
         r"(postgrey|fail2ban)\.service: (Main process exited, code=killed, status=9|Failed with result 'signal')",
