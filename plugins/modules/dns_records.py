@@ -104,7 +104,7 @@ records:
     state:
       description:
         - V(present) when every nameserver has it; V(missing) when one does not; V(wrong) when one has something that contradicts it;
-          V(unknown) when none answers.
+          V(unknown) when one does not answer.
       type: str
     others:
       description: The values that contradict it.

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 from mailtest.deployment import Deployment, Shell
+from mailtest.internet import Internet
 from playing import Player, Target
 
 
@@ -36,6 +37,12 @@ def target(described: Path) -> Target:
 def deployment(described: Path) -> Deployment:
     """The host as its users see it."""
     return Deployment.load(described)
+
+
+@pytest.fixture(scope="session")
+def internet(deployment: Deployment) -> Internet:
+    """Everybody else: other senders, other servers, the DNS."""
+    return Internet(deployment)
 
 
 @pytest.fixture(scope="session")

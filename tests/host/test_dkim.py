@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import pytest
-from mailtest.deployment import Deployment, Shell
+from mailtest.deployment import Shell
 from mailtest.internet import Internet
 from mailtest.mail import compose
 from playing import Played, Player
@@ -29,11 +29,6 @@ REFUSED = {
     "another key under an old name": ({"opendkim_selectors": [{"selector": "mail", "bits": 3072}]}, "never replaced"),
     "two that sign": ({"opendkim_selectors": [{"selector": "mail"}, {"selector": "other"}]}, "signs for .* already"),
 }
-
-
-@pytest.fixture(scope="module")
-def internet(deployment: Deployment) -> Internet:
-    return Internet(deployment)
 
 
 def contents(host: Shell) -> str:

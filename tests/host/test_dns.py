@@ -12,17 +12,12 @@ from typing import Any
 
 import dns.zone
 import pytest
-from mailtest.deployment import Deployment, Shell
+from mailtest.deployment import Shell
 from mailtest.internet import Internet, texts
 from playing import Played, Player
 
 SPF_ELSEWHERE = '"v=spf1 include:elsewhere.example -all"'
 CERTIFICATE = "/etc/postoffice/tls/fullchain.pem"
-
-
-@pytest.fixture(scope="module")
-def internet(deployment: Deployment) -> Internet:
-    return Internet(deployment)
 
 
 @pytest.fixture

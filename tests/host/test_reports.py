@@ -9,7 +9,6 @@ import gzip
 import uuid
 from email.message import EmailMessage
 
-import pytest
 from mailtest.deployment import Deployment
 from mailtest.internet import Internet
 from mailtest.mail import compose
@@ -31,11 +30,6 @@ REPORT = """<?xml version="1.0" encoding="UTF-8"?>
     <auth_results><spf><domain>forger.example</domain><result>pass</result></spf></auth_results></record>
 </feedback>
 """
-
-
-@pytest.fixture(scope="module")
-def internet(deployment: Deployment) -> Internet:
-    return Internet(deployment)
 
 
 def report(content: bytes) -> EmailMessage:

@@ -50,7 +50,7 @@ def run_module(module: AnsibleModule) -> None:
     publish(module, found, states)
 
 
-def publish(module: AnsibleModule, found: Any, states: Sequence[Mapping[str, Any]]) -> None:
+def publish(module: AnsibleModule, found: servers.Servers, states: Sequence[Mapping[str, Any]]) -> None:
     """Send what is not there to the zones' servers, each zone as one; then look whether it is there."""
     params = module.params
     if not params["key_name"] or not params["key_secret"]:
@@ -61,7 +61,7 @@ def publish(module: AnsibleModule, found: Any, states: Sequence[Mapping[str, Any
         module.fail_json(msg="key_secret: is not in base64")
     key = servers.Key(params["key_name"], params["key_secret"], params["key_algorithm"])
     due = [record for record in states if record["state"] in (MISSING, WRONG) and record["type"] != "PTR"]
-    zones: dict[Any, list[Mapping[str, Any]]] = {}
+    zones: dict[servers.Zone, list[Mapping[str, Any]]] = {}
     for record in due:
         zones.setdefault(found.zone_of(record["name"]), []).append(record)
     problems: list[str] = []
@@ -76,7 +76,13 @@ def publish(module: AnsibleModule, found: Any, states: Sequence[Mapping[str, Any
     module.exit_json(changed=bool(due), diff=diff, **result(states if module.check_mode else settled(states, due)))
 
 
-def send(found: Any, zone: Any, changes: Sequence[Mapping[str, Any]], params: Mapping[str, Any], key: Any) -> None:
+def send(
+    found: servers.Servers,
+    zone: servers.Zone,
+    changes: Sequence[Mapping[str, Any]],
+    params: Mapping[str, Any],
+    key: servers.Key,
+) -> None:
     """Update a zone at the server that takes updates, and ask that one whether it has it now."""
     name = params["server"] or zone.primary
     address = name if is_address(name) else next(iter(found.addresses(name)), "")
@@ -90,7 +96,7 @@ def send(found: Any, zone: Any, changes: Sequence[Mapping[str, Any]], params: Ma
     servers.update(zone.name, wanted, key, address, params["port"])
     for record in changes:
         said = servers.said(name, [address], record["name"], record["type"], params["port"])
-        (now,) = assess([record], {key_of(record): [said]})
+        (now,) = assess([record], {key_of(record): said})
         if now["state"] != PRESENT:
             raise servers.ServerError(
                 f"{name} took the update, but {record['name']} {record['type']} is {now['state']}"

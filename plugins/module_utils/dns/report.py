@@ -30,8 +30,8 @@ class Said(Protocol):
 def assess(records: Sequence[Entry], said: Mapping[tuple[str, str], Sequence[Said]]) -> list[dict[str, Any]]:
     """Each record with its `state`, and with `notes`: what is to be said of single nameservers.
 
-    It is present when every nameserver has it, wrong when one has something that contradicts it, unknown when none
-    answers.
+    It is present when every nameserver has it, missing when one does not, wrong when one has something that contradicts
+    it, unknown when one does not answer.
     """
     wanted: dict[tuple[str, str], list[str]] = {}
     for record in records:
@@ -47,15 +47,10 @@ def assessed(record: Entry, said: Sequence[Said], wanted: Sequence[str]) -> dict
     verdicts = [
         (each, None if each.trouble else judge(record["type"], record["value"], each.values, wanted)) for each in said
     ]
-    judged = [verdict for _said, verdict in verdicts if verdict]
-    state = overall([verdict.state for verdict in judged])
-    others = list(dict.fromkeys(other for verdict in judged for other in verdict.others))
-    return {**record, "state": state, "others": others, "notes": list(notes(state, verdicts))}
-
-
-def overall(states: Sequence[str]) -> str:
-    """What holds for all nameservers that have answered."""
-    return next((state for state in (WRONG, MISSING, PRESENT) if state in states), UNKNOWN)
+    states = {verdict.state if verdict else UNKNOWN for _said, verdict in verdicts}
+    state = next((each for each in (WRONG, MISSING, UNKNOWN, PRESENT) if each in states), UNKNOWN)
+    others = list(dict.fromkeys(other for _said, verdict in verdicts if verdict for other in verdict.others))
+    return {**record, "state": state, "others": others, "notes": list(dict.fromkeys(notes(state, verdicts)))}
 
 
 def notes(state: str, verdicts: Sequence[tuple[Said, Verdict | None]]) -> Iterator[str]:

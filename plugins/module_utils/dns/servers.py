@@ -36,6 +36,7 @@ except ImportError as error:
     NO_LIBRARY = error
 
 SECONDS = 5.0
+ATTEMPTS = 2
 LIFETIME = 10.0
 AT_ONCE = 16
 EDNS_PAYLOAD = 1232  # octets; what passes everywhere without fragments
@@ -91,7 +92,7 @@ class Servers:
     def ask(self, name: str, kind: str) -> list[Said]:
         """What each nameserver says about a name and type."""
         zone = self.zone_of(name)
-        return [said(server, addresses, name, kind) for server, addresses in zone.servers]
+        return [each for server, addresses in zone.servers for each in said(server, addresses, name, kind)]
 
     def ask_all(self, questions: Iterable[tuple[str, str]]) -> dict[tuple[str, str], list[Said]]:
         """The same for many, some at a time; who has a zone cannot be said is told as one server without a name."""
@@ -107,15 +108,16 @@ class Servers:
             return dict(zip(asked, pool.map(answer, asked), strict=True))
 
 
-def said(server: str, addresses: Sequence[str], name: str, kind: str, port: int = 53) -> Said:
-    """One of the addresses has to answer; the first that does counts."""
+def said(server: str, addresses: Sequence[str], name: str, kind: str, port: int = 53) -> list[Said]:
+    """What is said at each address. One of them has to answer, and whatever answers counts."""
+    answers: list[Said] = []
     trouble = "has no address"
     for address in addresses:
         try:
-            return Said(server, tuple(value for value, _data in existing(address, name, kind, port)))
+            answers.append(Said(server, tuple(value for value, _data in existing(address, name, kind, port))))
         except ServerError as error:
             trouble = f"{address} {error}"
-    return Said(server, trouble=trouble)
+    return answers or [Said(server, trouble=trouble)]
 
 
 def existing(address: str, name: str, kind: str, port: int) -> list[tuple[str, str]]:
@@ -125,10 +127,7 @@ def existing(address: str, name: str, kind: str, port: int) -> list[tuple[str, s
     """
     query = dns.message.make_query(name, kind, use_edns=0, payload=EDNS_PAYLOAD)
     query.flags &= ~dns.flags.RD
-    try:
-        answer, _tcp = dns.query.udp_with_fallback(query, address, timeout=SECONDS, port=port)
-    except (dns.exception.DNSException, OSError) as error:
-        raise ServerError(reason(error)) from None
+    answer = exchanged(query, address, port)
     if answer.rcode() not in (dns.rcode.NOERROR, dns.rcode.NXDOMAIN):
         raise ServerError(f"answers {dns.rcode.to_text(answer.rcode())}")
     if not answer.flags & dns.flags.AA:
@@ -136,6 +135,18 @@ def existing(address: str, name: str, kind: str, port: int) -> list[tuple[str, s
     wanted = dns.rdatatype.from_text(kind)
     found = (each for rrset in answer.answer if rrset.rdtype == wanted for each in rrset)
     return [(value_of(each), each.to_text()) for each in found]
+
+
+def exchanged(query: dns.message.Message, address: str, port: int) -> dns.message.Message:
+    """The answer by UDP, or by TCP when it is too long for that; a lost packet is sent again."""
+    for attempts_left in reversed(range(ATTEMPTS)):
+        try:
+            answer, _tcp = dns.query.udp_with_fallback(query, address, timeout=SECONDS, port=port)
+            return answer
+        except (dns.exception.DNSException, OSError) as error:
+            if not attempts_left:
+                raise ServerError(reason(error)) from None
+    raise AssertionError("the last attempt returns or raises")
 
 
 def value_of(data: Any) -> str:

@@ -36,6 +36,8 @@ NEXT = "3 1 1 " + "cd" * 32
         ("TXT", "v=DMARC1; p=none", ["v=DMARC1; p=reject"], WRONG),
         ("TXT", "v=DKIM1; h=sha256; k=rsa; p=AA", ["v=DKIM1; k=rsa; h=sha256; p=A A"], PRESENT),
         ("TXT", "v=DKIM1; h=sha256; k=rsa; p=AA", ["v=DKIM1; k=rsa; h=sha256; p=BB"], WRONG),
+        # A key record may do without a version, and there must not be two.
+        ("TXT", "v=DKIM1; h=sha256; k=rsa; p=AA", ["v=DKIM1; h=sha256; k=rsa; p=AA", "k=rsa; p=BB"], WRONG),
         ("TXT", "hello", ["hello", "other"], WRONG),
         ("TLSA", KEY, [KEY.upper()], PRESENT),
         ("TLSA", KEY, ["3 1 1 " + " ".join(["ab" * 16] * 2)], PRESENT),

@@ -46,7 +46,11 @@ SILENT = Said("ns4.example.", trouble="192.0.2.4 does not answer")
         ([LACKS], "missing", []),
         ([HAS, LACKS], "missing", ["ns2.example does not have it"]),
         ([HAS, OTHER], "wrong", ["ns3.example has 0 old.example."]),
-        ([HAS, SILENT], "present", ["ns4.example 192.0.2.4 does not answer"]),
+        # Nobody knows what those get who ask the other one.
+        ([HAS, SILENT], "unknown", ["ns4.example 192.0.2.4 does not answer"]),
+        ([LACKS, SILENT], "missing", ["ns4.example 192.0.2.4 does not answer"]),
+        # Two addresses of one.
+        ([HAS, OTHER, OTHER], "wrong", ["ns3.example has 0 old.example."]),
         ([SILENT], "unknown", ["ns4.example 192.0.2.4 does not answer"]),
         ([Said("", trouble="nobody has it")], "unknown", ["nobody has it"]),
     ],
