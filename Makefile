@@ -17,6 +17,7 @@ SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 SCENARIO ?= default
 
 PYTHON_PACKAGES := ca-certificates python3 python3-venv
+TYPING := $(BUILD)/typing/postoffice_directory $(BUILD)/typing/postoffice_config_tree
 HOST_PACKAGES := aardvark-dns iptables mmdebstrap netavark openssh-client podman runc
 
 # Every tool is the checkout's own, looks at the checkout's own files, and leaves its traces below build/.
@@ -131,7 +132,7 @@ fi
 endef
 
 .PHONY: python hosts
-python: $(BUILD)/python.stamp $(BUILD)/farm/ansible_collections/postoffice/mail $(BUILD)/typing/postoffice_directory
+python: $(BUILD)/python.stamp $(BUILD)/farm/ansible_collections/postoffice/mail $(TYPING)
 
 hosts: python
 	@$(call debian-packages,$(HOST_PACKAGES))
@@ -169,7 +170,7 @@ $(BUILD)/farm/ansible_collections/postoffice/mail:
 	@mkdir -p "$(@D)"
 	@ln -sfn ../../../.. "$@"
 
-# On a host the directory library is a package of this name; mypy finds it here.
-$(BUILD)/typing/postoffice_directory:
+# On a host the libraries are packages of these names; mypy and the unit tests find them here.
+$(TYPING): $(BUILD)/typing/postoffice_%:
 	@mkdir -p "$(@D)"
-	@ln -sfn ../../plugins/module_utils/directory "$@"
+	@ln -sfn "../../plugins/module_utils/$*" "$@"

@@ -19,7 +19,7 @@ from .plan import Change, Plan, Sight, make_plan, touches_systemd
 from .report import failure, shorten, told
 from .request import Request
 from .scrub import Scrubber
-from .state import STATE_ROOT, Kept, Pending, State, Store, Written, kept_as
+from .state import STATE_ROOT, Kept, Pending, State, Store, Telling, Written, kept_as
 from .units import Lack, lacks, remedies, show
 
 CHECK_SECONDS = 120
@@ -83,6 +83,29 @@ def apply(request: Request, host: Host, check_mode: bool = False, state_root: st
         raise ConfigTreeError(f"{error}; the host is as it was, or the next run finishes what was begun") from None
 
 
+def reread(name: str, host: Host, state_root: str = STATE_ROOT) -> tuple[str, ...]:
+    """Tell a daemon of those of its watched files that another program has changed since its last reload.
+
+    Returns their paths, of which there may be none. The daemon has answered when this returns, and the next run finds
+    nothing to tell. Raises ConfigTreeError with what the daemon said; then the next run, or the next call, tells again.
+    """
+    store = Store(host, name, state_root)
+    store.verify()
+    with host.lock(store.lock_file, LOCK_SECONDS):
+        telling = store.load().telling
+        request = Request(
+            name,
+            (),
+            watch_restart=telling.watch_restart,
+            check=telling.check,
+            reload=telling.reload,
+            restart=telling.restart,
+            probe=telling.probe,
+            probe_timeout=telling.probe_timeout,
+        )
+        return _Run(request, host, store).reread()
+
+
 class _Run:
     def __init__(self, request: Request, host: Host, store: Store) -> None:
         self.request = request
@@ -109,6 +132,24 @@ class _Run:
         if situation.lacks:
             self._start(situation)
         return self._result(situation)
+
+    def reread(self) -> tuple[str, ...]:
+        state = self.store.load()
+        if self.store.load_pending():
+            raise ConfigTreeError(f"{self.request.name}: an earlier run was interrupted; run the playbook again")
+        watch = {path: self.host.fingerprint(path) for path in state.watch or {}}
+        situation = _Situation(state, None, Plan(), watch)
+        if situation.watch_changed:
+            if not self.request.reload:
+                raise ConfigTreeError(f"{self.request.name}: it is not known how it is told; run the playbook again")
+            self._check(situation, check_mode=False)
+            began = self.host.now()
+            pending = self._pending(situation, ())
+            may_linger = self._may_linger(pending)
+            self._act(pending, situation, began)
+            self._probe(situation, began, again=may_linger)
+            self.store.save(replace(state, watch=watch))
+        return tuple(situation.watch_changed)
 
     # Look
 
@@ -170,7 +211,12 @@ class _Run:
             files={path: Written(items[path].restart, items[path].secret) for path in sorted(ours & set(items))},
             folders=tuple(sorted(path for path in folders if self.host.look(path))),
             watch=situation.watch,
+            telling=self._telling(),
         )
+
+    def _telling(self) -> Telling:
+        asked = self.request
+        return Telling(asked.check, asked.reload, asked.restart, asked.watch_restart, asked.probe, asked.probe_timeout)
 
     # Check
 

@@ -27,6 +27,18 @@ class Written:
 
 
 @dataclass(frozen=True)
+class Telling:
+    """How it is checked, how the daemon is told of it and asked whether it works: what `reread` needs of a request."""
+
+    check: tuple[tuple[str, ...], ...] = ()
+    reload: tuple[str, ...] = ()
+    restart: tuple[str, ...] = ()
+    watch_restart: tuple[str, ...] = ()
+    probe: tuple[str, ...] = ()
+    probe_timeout: int = 20
+
+
+@dataclass(frozen=True)
 class State:
     """What the last finished run left behind."""
 
@@ -36,6 +48,7 @@ class State:
     """The folders that a run created."""
     watch: Mapping[str, str] | None = None
     """Fingerprints at the last reload; None before the first."""
+    telling: Telling = Telling()
 
 
 @dataclass(frozen=True)
@@ -95,7 +108,9 @@ class Store:
         raw = self._read("state.json")
         if raw is None:
             return State()
-        return State(files=_written(raw["files"]), folders=tuple(raw["folders"]), watch=raw["watch"])
+        # An older release did not remember how to tell.
+        telling = _telling(raw.get("telling", {}))
+        return State(_written(raw["files"]), tuple(raw["folders"]), raw["watch"], telling)
 
     def save(self, state: State) -> None:
         self._write("state.json", asdict(state))
@@ -130,12 +145,14 @@ class Store:
         if self.host.look(self.old) is None:
             self.host.make_folder(self.old, 0o700, *self._root_ids())
 
+    def names(self) -> list[str]:
+        """Everything that the host's runs have configured."""
+        return sorted(self.host.names(self.root)) if self.host.look(self.root) else []
+
     def claimed_by_others(self) -> dict[str, str]:
         """The paths that other names manage, with the name."""
         claimed: dict[str, str] = {}
-        if self.host.look(self.root) is None:
-            return claimed
-        for name in sorted(self.host.names(self.root)):
+        for name in self.names():
             if name != self.name:
                 other = Store(self.host, name, self.root)
                 claimed |= dict.fromkeys(other.load().files, name)
@@ -182,6 +199,12 @@ def kept_as(found: Found | None, path: str, store: str) -> Kept:
 
 def _written(raw: Mapping[str, Mapping[str, bool]]) -> dict[str, Written]:
     return {path: Written(**marks) for path, marks in raw.items()}
+
+
+def _telling(raw: Mapping[str, Any]) -> Telling:
+    """As a request has it; JSON knows no tuples."""
+    known: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in raw.items()}
+    return Telling(**{**known, "check": tuple(tuple(program) for program in raw.get("check", ()))})
 
 
 def _missing(host: Host, path: str) -> list[str]:

@@ -16,7 +16,7 @@ from fake_host import STATE, FakeHost, Inode
 from ansible_collections.postoffice.mail.plugins.module_utils.config_tree.errors import ConfigTreeError
 from ansible_collections.postoffice.mail.plugins.module_utils.config_tree.host import Outcome
 from ansible_collections.postoffice.mail.plugins.module_utils.config_tree.request import parse_request
-from ansible_collections.postoffice.mail.plugins.module_utils.config_tree.run import Result, apply
+from ansible_collections.postoffice.mail.plugins.module_utils.config_tree.run import Result, apply, reread
 
 RELOAD, RESTART, PROBE, CHECK = ("reload",), ("restart",), ("probe",), ("check",)
 DAEMON_RELOAD = ("systemctl", "daemon-reload")
@@ -312,6 +312,55 @@ def test_a_certificate_that_fails_the_check_is_not_loaded_and_tried_again(host: 
         with pytest.raises(ConfigTreeError, match=r"(?s)were in /etc/cert.*no such key"):
             run(host, file(), watch=["/etc/cert"])
         assert host.ran == [CHECK]
+
+
+def test_another_program_has_a_changed_certificate_loaded_and_the_next_run_finds_nothing_to_do(host: FakeHost) -> None:
+    host.put("/etc/cert", "one")
+    run(host, file(), watch=["/etc/cert"], probe_timeout=7)
+    host.ran.clear()
+    assert reread("d", host, STATE) == ()
+    assert host.ran == []
+    host.put("/etc/cert", "two")
+    assert reread("d", host, STATE) == ("/etc/cert",)
+    assert host.ran == [CHECK, RELOAD, PROBE, PROBE]
+    assert reread("d", host, STATE) == ()
+    assert not run(host, file(), watch=["/etc/cert"], probe_timeout=7).changed
+    assert host.ran == []
+
+
+def test_another_program_has_a_daemon_restarted_that_asked_for_it(host: FakeHost) -> None:
+    run(host, file(), watch_restart=["/etc/cert"])
+    host.put("/etc/cert", "two")
+    host.ran.clear()
+    assert reread("d", host, STATE) == ("/etc/cert",)
+    assert host.ran == [CHECK, RESTART, PROBE]
+
+
+@pytest.mark.parametrize("refusing", [CHECK, RELOAD, PROBE])
+def test_what_a_daemon_does_not_take_is_told_and_tried_again(host: FakeHost, refusing: tuple[str, ...]) -> None:
+    run(host, file(), watch=["/etc/cert"])
+    host.put("/etc/cert", "bad")
+    host.programs = failing(refusing, output="key values mismatch")
+    for _unused in range(2):
+        with pytest.raises(ConfigTreeError, match=r"(?s)/etc/cert.*key values mismatch"):
+            reread("d", host, STATE)
+    assert host.text("/etc/d/d.conf") == "new\n"
+    host.programs = failing()
+    assert reread("d", host, STATE) == ("/etc/cert",)
+
+
+def test_nobody_is_told_over_an_interrupted_run_nor_by_what_an_older_release_remembers(host: FakeHost) -> None:
+    host.put("/etc/cert", "one")
+    run(host, file(), watch=["/etc/cert"])
+    host.put("/etc/cert", "two")
+    known = json.loads(host.text(f"{STATE}/d/state.json"))
+    host.put(f"{STATE}/d/state.json", json.dumps({name: known[name] for name in known if name != "telling"}))
+    with pytest.raises(ConfigTreeError, match="d: it is not known how it is told"):
+        reread("d", host, STATE)
+    pending = {"format": 1, "kept": [], "writes": {}, "folders": [], "restart": False, "daemon_reload": False}
+    host.put(f"{STATE}/d/pending.json", json.dumps(pending))
+    with pytest.raises(ConfigTreeError, match="d: an earlier run was interrupted"):
+        reread("d", host, STATE)
 
 
 def test_a_link_is_replaced_and_its_target_left_alone_and_put_back_on_failure(host: FakeHost) -> None:
