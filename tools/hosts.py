@@ -65,6 +65,7 @@ ELSEWHERE_PACKAGES = (
     "nginx-light",
     "opendkim",
     "opendmarc",
+    "pebble",
     "postfix",
     "sasl2-bin",
     "ssl-cert",

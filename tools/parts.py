@@ -41,7 +41,17 @@ SUITES = ("bookworm", "trixie")
 # The tests of hosts take a quarter of an hour per release: `make test` runs each on one of them, `make test-host` all.
 BRIEF_HOST_TESTS = {
     "debian12": ("clamav", "config_tree", "daemons", "filters", "served_certificates"),
-    "full": ("certificate", "directory", "dkim", "dns", "ownership", "reports", "resolver", "spamassassin"),
+    "full": (
+        "certificate",
+        "directory",
+        "dkim",
+        "dns",
+        "letsencrypt",
+        "ownership",
+        "reports",
+        "resolver",
+        "spamassassin",
+    ),
 }
 HOUSEKEEPING = {"clean up", "forget", "remove"}  # steps that need no announcement
 MOLECULE_STEP = re.compile(r"\[\w+ > (?P<step>(?!discovery|destroy)\w+)\] Executing")

@@ -69,6 +69,15 @@ options:
     type: list
     elements: str
     default: []
+  labels:
+    description: What stands before each domain in further names of the server, such as V(mail) and V(autoconfig).
+    type: list
+    elements: str
+    default: []
+  mta_sts:
+    description: The identifier of the MTA-STS policy of the domains. Empty when they have none.
+    type: str
+    default: ""
   more:
     description: More records, each with C(name), C(type) and C(value), and perhaps C(domain) and C(purpose).
     type: list
@@ -116,6 +125,8 @@ def dns_records(
     dmarc: str = Site.dmarc,
     reports: str = "",
     authorities: Sequence[str] = (),
+    labels: Sequence[str] = (),
+    mta_sts: str = "",
     more: Sequence[Mapping[str, str]] = (),
 ) -> list[dict[str, str]]:
     """Return the records; an error names every place that is wrong."""
@@ -130,6 +141,8 @@ def dns_records(
         "dmarc": dmarc,
         "reports": reports,
         "authorities": authorities,
+        "labels": labels,
+        "mta_sts": mta_sts,
         "more": more,
     }
     try:

@@ -1,7 +1,7 @@
 # Copyright (c) The Post Office authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A certificate that a host makes for itself with openssl(1), until a real one is there."""
+"""Certificates that a host makes for itself with openssl(1), until real ones are there."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import re
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 DAYS = 825  # the longest that Apple's clients accept from a certificate authority of one's own
@@ -18,6 +19,15 @@ ORGANIZATION = "Post Office bootstrap"  # tells ours from an operator's own, whi
 
 # Runs a program and returns its exit status and standard output.
 Run = Callable[[list[str]], tuple[int, str]]
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """A certificate: where it and its key lie, and for which names it is."""
+
+    path: Path
+    key_path: Path
+    names: tuple[str, ...]
 
 
 def reason_to_make(path: Path, key_path: Path, names: list[str], run: Run) -> str:

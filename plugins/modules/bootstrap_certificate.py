@@ -7,35 +7,45 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: bootstrap_certificate
-short_description: Make a certificate of the host's own, so that TLS works from the first minute
+short_description: Make certificates of the host's own, so that TLS works from the first minute
 version_added: 0.1.0
 author: The Post Office authors (@postoffice-mail)
 description:
-  - Makes a self-signed ECDSA certificate with C(openssl) when there is none. Makes it anew when its names differ,
+  - Makes self-signed ECDSA certificates with C(openssl) where there are none. Makes one anew when its names differ,
     when the key does not belong to it, or when it ends in less than 30 days.
   - A certificate that it did not make is never touched.
-  - The key is made on the host and never leaves it.
+  - Keys are made on the host and never leave it.
 options:
-  path:
-    description: Where the certificate lies.
-    type: path
-    required: true
-  key_path:
-    description: Where the private key lies, with mode 0600.
-    type: path
-    required: true
-  names:
-    description: The domain names of the certificate, the host's own first.
+  certificates:
+    description: The certificates. All are looked at before the first is made.
     type: list
-    elements: str
+    elements: dict
     required: true
+    suboptions:
+      name:
+        description: What it is called. Empty, the first of its names.
+        type: str
+        default: ""
+      certificate:
+        description: Where the certificate lies.
+        type: path
+        required: true
+      key:
+        description: Where the private key lies, with mode 0600.
+        type: path
+        required: true
+      names:
+        description: The domain names of the certificate; of the host's, its own name first.
+        type: list
+        elements: str
+        required: true
 attributes:
   check_mode:
     support: full
-    description: Reports whether a certificate would be made.
+    description: Reports which certificates would be made.
   diff_mode:
     support: full
-    description: Shows the reason and the names.
+    description: Shows the reasons and the names.
   platform:
     support: full
     platforms: posix
@@ -45,51 +55,69 @@ attributes:
 EXAMPLES = r"""
 - name: Make a certificate of the host's own
   postoffice.mail.bootstrap_certificate:
-    path: /etc/postoffice/tls/fullchain.pem
-    key_path: /etc/postoffice/tls/privkey.pem
-    names: [mail.example.org]
+    certificates:
+      - certificate: /etc/postoffice/tls/fullchain.pem
+        key: /etc/postoffice/tls/privkey.pem
+        names: [mail.example.org]
 """
 
 RETURN = r"""
-reason:
-  description: Why a certificate was made, empty when it was not.
-  returned: always
-  type: str
-  sample: there is none
+made:
+  description: The files of the certificates and keys that were made or, in check mode, would be.
+  returned: success
+  type: list
+  elements: str
+  sample: [/etc/postoffice/tls/fullchain.pem, /etc/postoffice/tls/privkey.pem]
 """
 
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ..module_utils.bootstrap_certificate import make, reason_to_make
+from ..module_utils.bootstrap_certificate import Wanted, make, reason_to_make
 
 
 def main() -> None:
-    module = AnsibleModule(
-        argument_spec={
-            "path": {"type": "path", "required": True},
-            # A path, no secret.
-            "key_path": {"type": "path", "required": True, "no_log": False},
-            "names": {"type": "list", "elements": "str", "required": True},
-        },
-        supports_check_mode=True,
-    )
-    path, key_path, names = Path(module.params["path"]), Path(module.params["key_path"]), module.params["names"]
+    options = {
+        "name": {"type": "str", "default": ""},
+        "certificate": {"type": "path", "required": True},
+        # A path, no secret.
+        "key": {"type": "path", "required": True, "no_log": False},
+        "names": {"type": "list", "elements": "str", "required": True},
+    }
+    certificates = {"type": "list", "elements": "dict", "required": True, "options": options}
+    module = AnsibleModule(argument_spec={"certificates": certificates}, supports_check_mode=True)
 
     def run(argv: list[str]) -> tuple[int, str]:
         status, output, error = module.run_command(argv)
         return status, output or error
 
-    try:
-        reason = reason_to_make(path, key_path, names, run)
-        if reason and not module.check_mode:
-            make(path, key_path, names, run)
-    except OSError as error:
-        module.fail_json(msg=f"{path}: {error}")
-    after = "".join(f"name {name}\n" for name in names) + f"reason {reason}\n" if reason else ""
-    diff = {"before": "", "after": after, "before_header": str(path), "after_header": str(path)}
-    module.exit_json(changed=bool(reason), reason=reason, diff=diff)
+    every = [
+        Wanted(Path(each["certificate"]), Path(each["key"]), tuple(each["names"]))
+        for each in module.params["certificates"]
+    ]
+    names = {
+        wanted: each["name"] or each["names"][0]
+        for wanted, each in zip(every, module.params["certificates"], strict=True)
+    }
+    reasons: dict[Wanted, str] = {}
+    for wanted in every:
+        try:
+            reasons[wanted] = reason_to_make(wanted.path, wanted.key_path, list(wanted.names), run)
+        except OSError as error:
+            module.fail_json(msg=f"{wanted.path}: {error}")
+    lacking = [wanted for wanted in every if reasons[wanted]]
+    for wanted in () if module.check_mode else lacking:
+        try:
+            make(wanted.path, wanted.key_path, list(wanted.names), run)
+        except OSError as error:
+            module.fail_json(msg=f"{wanted.path}: {error}")
+    after = "".join(f"{names[wanted]}: {', '.join(wanted.names)}; {reasons[wanted]}\n" for wanted in lacking)
+    module.exit_json(
+        changed=bool(lacking),
+        made=[str(path) for wanted in lacking for path in (wanted.path, wanted.key_path)],
+        diff={"before": "", "after": after, "before_header": "certificates", "after_header": "certificates"},
+    )
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ from mailtest.deployment import Deployment, Shell
 
 pytestmark = pytest.mark.last
 
+WEB = {80, 443}
 MAIL = {25, 465, 587, 143, 993, 4190}
 SSH = {22}
 POP3 = {110, 995}
@@ -20,6 +21,8 @@ LOOPBACK = {("127.0.0.1", port) for port in (53, 10001, 10002, 10029)}
 DAEMONS = (
     "postfix",
     "dovecot",
+    "nginx",
+    "postoffice-autoconfig",
     "postoffice-milter",
     "postoffice-tls-policy",
     "postfix-mta-sts-resolver",
@@ -33,7 +36,9 @@ EXPOSURE = {
     "postfix": 3.5,
     "dovecot": 3.5,
     "fail2ban": 3.0,
+    "nginx": 3.0,
     "postgrey": 1.5,
+    "postoffice-autoconfig": 1.5,
     "postoffice-bayes": 2.0,
     "postoffice-certificates": 1.5,
     "postoffice-milter": 1.5,
@@ -81,7 +86,7 @@ def listening(host: Shell) -> Iterator[tuple[str, str, int]]:
 
 
 def test_nothing_listens_that_need_not(host: Shell, deployment: Deployment) -> None:
-    wanted = MAIL | SSH | (POP3 if deployment.variables.get("dovecot_pop3") else set())
+    wanted = MAIL | WEB | SSH | (POP3 if deployment.variables.get("dovecot_pop3") else set())
     sockets = set(listening(host))
     assert {(address, port) for _unused, address, port in sockets if address.startswith("127.")} == LOOPBACK
     open_to_others = {each for each in sockets if not each[1].startswith("127.")}

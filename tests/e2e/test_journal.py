@@ -54,6 +54,7 @@ EXPECTED = [
         r"open(dkim|dmarc)\.service: (Main process exited, code=killed, status=9/KILL|Failed with .*'signal')",
         DELIBERATE,
     ),
+    Expected("nginx", r"\[error\] .* client intended to send too large body: 100000 bytes", DELIBERATE),
     Expected("postfix/smtpd", r"warning: hostname mx\.bogus\.example does not resolve to address", DELIBERATE),
     Expected("opendkim", r"key retrieval failed \(s=s1, d=bogus\.example\)", DELIBERATE),
     Expected(

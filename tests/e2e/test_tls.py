@@ -7,11 +7,11 @@ import ssl
 import pytest
 from cryptography import x509
 from mailtest.deployment import Deployment
-from mailtest.services import Connect, imap, imaps, managesieve, smtp, submission, submissions
+from mailtest.services import Connect, https, imap, imaps, managesieve, smtp, submission, submissions
 from mailtest.smtp import Dialogue
 from mailtest.tls import ENDED, any_certificate, only, refusal
 
-TOWARDS_PEOPLE = [submission, submissions, imap, imaps, managesieve]
+TOWARDS_PEOPLE = [submission, submissions, imap, imaps, managesieve, https]
 people = pytest.mark.parametrize("open_service", TOWARDS_PEOPLE, ids=lambda each: each.__name__)
 everybody = pytest.mark.parametrize("open_service", [smtp, *TOWARDS_PEOPLE], ids=lambda each: each.__name__)
 

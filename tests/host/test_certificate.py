@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 from mailtest.deployment import Deployment, Shell
-from mailtest.services import Connect, imap, imaps, managesieve, smtp, submission, submissions
+from mailtest.services import Connect, https, imap, imaps, managesieve, smtp, submission, submissions
 from playing import Played, Player, Target
 
 TLS = "/etc/postoffice/tls"
@@ -26,9 +26,9 @@ CHAIN, KEY = f"{TLS}/fullchain.pem", f"{TLS}/privkey.pem"
 STATE = "/var/lib/postoffice/config_tree/certificate"
 CHECK = "/usr/local/lib/postoffice/check-certificate"
 KEPT = "/run/postoffice-host-test"
-SERVICES: tuple[Connect, ...] = (smtp, submissions, submission, imap, imaps, managesieve)
+SERVICES: tuple[Connect, ...] = (smtp, submissions, submission, imap, imaps, managesieve, https)
 TOGETHER = "base_certificate and base_certificate_key belong together"
-ROLES = ("base", "dovecot", "postfix")
+ROLES = ("base", "dovecot", "postfix", "nginx")
 
 
 @dataclass(frozen=True)

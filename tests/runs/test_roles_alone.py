@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+import re
 import smtplib
 from collections.abc import Iterator
 from pathlib import Path
@@ -326,12 +327,7 @@ def test_fail2ban(bare: Host, tmp_path: Path) -> None:
 
 
 def test_certificates(bare: Host, tmp_path: Path) -> None:
-    served, key = "/srv/certificate.pem", "/srv/key.pem"
-    make = (
-        "openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-noenc", "-days", "90",
-        "-subj", "/CN=mx.example.org", "-addext", "subjectAltName=DNS:mx.example.org", "-keyout", key, "-out", served,
-    )  # fmt: skip
-    bare.shell.run(*make)
+    served, key = own_certificate(bare, "mx.example.org")
     server = ("openssl", "s_server", "-quiet", "-accept", "8443", "-cert", served, "-key", key, "-www")
     bare.shell.run("systemd-run", "--unit=served", *server)
     variables = {
@@ -341,13 +337,107 @@ def test_certificates(bare: Host, tmp_path: Path) -> None:
     run_alone(bare, "certificates", variables, tmp_path)
     unit = "postoffice-certificates.service"
     bare.shell.run("systemctl", "start", unit)
-    bare.shell.run(*make)
+    own_certificate(bare, "mx.example.org")
     assert bare.shell.run("systemctl", "start", unit, check=False).returncode != 0
     assert "8443 https       another certificate is served" in bare.shell.output("journalctl", "--unit", unit)
     play(bare, {"certificates_enabled": False}, playbook=str(tmp_path / "play.yml")).demand()
     timer = "postoffice-certificates.timer"
     assert bare.shell.run("systemctl", "is-active", timer, check=False).stdout.strip() == "inactive"
     play(bare, {"certificates_enabled": False}, playbook=str(tmp_path / "play.yml")).demand_unchanged()
+
+
+def own_certificate(host: Host, name: str) -> tuple[str, str]:
+    served, key = "/srv/certificate.pem", "/srv/key.pem"
+    host.shell.run(
+        "openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-noenc", "-days", "90",
+        "-subj", f"/CN={name}", "-addext", f"subjectAltName=DNS:{name}", "-keyout", key, "-out", served,
+    )  # fmt: skip
+    return served, key
+
+
+FETCH = """
+import ssl, sys, urllib.request
+asked = urllib.request.Request(sys.argv[1], headers={"Host": sys.argv[2]})
+print(urllib.request.urlopen(asked, context=ssl._create_unverified_context()).read())
+"""
+
+
+def test_nginx(bare: Host, tmp_path: Path) -> None:
+    served, key = own_certificate(bare, "mx.example.org")
+    bare.shell.run("mkdir", "-p", "/srv/www")
+    bare.shell.run("tee", "/srv/www/index.html", stdin="here it is")
+    variables = {
+        "nginx_certificate": served,
+        "nginx_certificate_key": key,
+        "nginx_sites": [{"names": ["www.example.org"], "locations": "location / { root /srv/www; }"}],
+    }
+    run_alone(bare, "nginx", variables, tmp_path)
+    assert "here it is" in bare.shell.run("python3", "-", "https://127.0.0.1/", "www.example.org", stdin=FETCH).stdout
+    gone = bare.shell.run("python3", "-", "https://127.0.0.1/", "mx.example.org", stdin=FETCH, check=False)
+    assert "404" in gone.stderr
+    broken = {**variables, "nginx_sites": [{"names": ["www.example.org"], "locations": "lokation / {}"}]}
+    refused = play(bare, broken, playbook=str(tmp_path / "play.yml"))
+    assert refused.status != 0
+    assert 'unknown directive "lokation"' in refused.output
+    assert "here it is" in bare.shell.run("python3", "-", "https://127.0.0.1/", "www.example.org", stdin=FETCH).stdout
+    play(bare, {"nginx_enabled": False}, playbook=str(tmp_path / "play.yml")).demand()
+    assert bare.shell.run("systemctl", "is-active", "nginx.service", check=False).stdout.strip() == "inactive"
+    play(bare, {"nginx_enabled": False}, playbook=str(tmp_path / "play.yml")).demand_unchanged()
+
+
+def test_autoconfig(bare: Host, tmp_path: Path) -> None:
+    variables = {
+        "autoconfig_hostname": "mx.example.org",
+        "autoconfig_domains": {"example.org": "example.org"},
+        "autoconfig_ports": {"imaps": 993, "submissions": 465},
+        "autoconfig_client_group": "www-data",
+    }
+    run_alone(bare, "autoconfig", variables, tmp_path)
+    program, socket = "/usr/local/lib/postoffice/postoffice-autoconfig", "/run/postoffice-autoconfig/http.sock"
+    bare.shell.run(program, "probe")
+    assert bare.shell.output("stat", "--format=%a %G", socket).strip() == "660 www-data"
+    play(bare, {**variables, "autoconfig_title": "Chess"}, playbook=str(tmp_path / "play.yml")).demand()
+    bare.shell.run(program, "probe")
+    wrong = play(bare, {**variables, "autoconfig_ports": {"imaps": 993}}, playbook=str(tmp_path / "play.yml"))
+    assert wrong.status != 0
+    assert "autoconfig_ports needs a service to read mail" in re.sub(r"\s+", " ", wrong.output)
+    off = {"autoconfig_enabled": False}
+    play(bare, off, playbook=str(tmp_path / "play.yml")).demand()
+    units = ("postoffice-autoconfig.service", "postoffice-autoconfig.socket")
+    assert bare.shell.run("systemctl", "is-active", *units, check=False).stdout.split() == ["inactive"] * 2
+    play(bare, off, playbook=str(tmp_path / "play.yml")).demand_unchanged()
+
+
+def test_letsencrypt(bare: Host, tmp_path: Path) -> None:
+    """With an authority that nobody can reach, which is no failure."""
+    chain, key = "/srv/tls/chain.pem", "/srv/tls/key.pem"
+    variables = {
+        "letsencrypt_enabled": True,
+        "letsencrypt_server": "https://127.0.0.1:1/dir",
+        "letsencrypt_challenge": "dns",
+        "letsencrypt_dns_plugin": "rfc2136",
+        "letsencrypt_dns_credentials": "dns_rfc2136_server = ::1\ndns_rfc2136_name = us\ndns_rfc2136_secret = c2U=",
+        "letsencrypt_certificates": [
+            {"name": "mx.example.org", "names": ["mx.example.org"], "certificate": chain, "key": key}
+        ],
+    }
+    first = run_alone(bare, "letsencrypt", variables, tmp_path)
+    said = re.sub(r"\s+", " ", first.output)
+    assert "mx.example.org: there is none, and none is issued: " in said
+    assert "Connection refused" in said
+    assert bare.shell.output("stat", "--format=%a %U", key).strip() == "600 root"
+    credentials = "/etc/postoffice/letsencrypt-dns.ini"
+    assert bare.shell.output("stat", "--format=%a %U", credentials).strip() == "600 postoffice-letsencrypt"
+    assert bare.shell.run("test", "-e", chain, check=False).returncode == 1
+    # Debian's own timer looks elsewhere, and finds nothing.
+    assert bare.shell.output("find", "/etc/letsencrypt", "-name", "*.pem") == ""
+    wrong = play(bare, {**variables, "letsencrypt_dns_plugin": ""}, playbook=str(tmp_path / "play.yml"))
+    assert wrong.status != 0
+    assert "letsencrypt_challenge is http, or dns with the name of a plugin" in re.sub(r"\s+", " ", wrong.output)
+    play(bare, {"letsencrypt_enabled": False}, playbook=str(tmp_path / "play.yml")).demand()
+    timer = "postoffice-letsencrypt.timer"
+    assert bare.shell.run("systemctl", "is-active", timer, check=False).stdout.strip() == "inactive"
+    play(bare, {"letsencrypt_enabled": False}, playbook=str(tmp_path / "play.yml")).demand_unchanged()
 
 
 def test_dns(bare: Host, tmp_path: Path) -> None:

@@ -21,7 +21,21 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from .world import NAMESERVER, NAMESERVER_NUMBER, PARTIES, WEB_NUMBER, Keys, Lan, Party, Zone, delegate, numbers, zones
+from .world import (
+    ACME,
+    ACME_NUMBER,
+    NAMESERVER,
+    NAMESERVER_NUMBER,
+    PARTIES,
+    WEB_NUMBER,
+    Keys,
+    Lan,
+    Party,
+    Zone,
+    delegate,
+    numbers,
+    zones,
+)
 
 STATE = Path("/var/lib/internet")
 CA = STATE / "ca.pem"
@@ -30,7 +44,9 @@ JUDGE = "judge.example"
 UPDATES = "updates"  # the key of those who may change the domains of the server under test
 SIGNING, JUDGING = "inet:127.0.0.1:8891", "inet:127.0.0.1:8893"
 JUDGES = ("opendkim", "opendmarc")  # always configured alike; they take seconds to stop
-UNITS = ("knot", "unbound", "nginx", "postfix")
+ISSUING = "acme"
+UNITS = ("knot", "unbound", "nginx", "postfix", ISSUING)
+DIRECTORY_PORT, MANAGEMENT_PORT = 14000, 15000
 
 
 def run(*argv: str, stdin: bytes = b"") -> str:
@@ -82,7 +98,7 @@ def a_labels(domains: Iterable[str]) -> tuple[str, ...]:
 def add_addresses(lan: Lan) -> None:
     """The further addresses are deprecated ones: nobody uses them as a source without saying so."""
     device = device_of(str(lan.elsewhere))["ifname"]
-    every = [NAMESERVER_NUMBER, WEB_NUMBER, *(number for party in PARTIES for number in numbers(party))]
+    every = [NAMESERVER_NUMBER, WEB_NUMBER, ACME_NUMBER, *(number for party in PARTIES for number in numbers(party))]
     batch = [
         line
         for number in every
@@ -326,6 +342,34 @@ def configure_web(lan: Lan) -> None:
     Path("/etc/nginx/sites-enabled/default").unlink(missing_ok=True)
 
 
+# The authority that issues certificates.
+
+
+def configure_acme(lan: Lan) -> None:
+    """Let's Encrypt's own server for tests. It forgets everything when it is started again, its root included."""
+    path, key = certificate(ACME, trusted=True)
+    address = lan.address(ACME_NUMBER)
+    settings = {
+        "listenAddress": f"{address}:{DIRECTORY_PORT}",
+        "managementListenAddress": f"{address}:{MANAGEMENT_PORT}",
+        "certificate": str(path),
+        "privateKey": str(key),
+        "httpPort": 80,
+        "tlsPort": 443,
+        "ocspResponderURL": "",
+        "externalAccountBindingRequired": False,
+    }
+    write(Path("/etc/pebble/pebble.json"), json.dumps({"pebble": settings}))
+    write(
+        Path(f"/etc/systemd/system/{ISSUING}.service"),
+        "[Unit]\nDescription=Issues certificates\n\n[Service]\n"
+        "ExecStart=/usr/bin/pebble -config /etc/pebble/pebble.json -dnsserver 127.0.0.1:53\n"
+        # It would wait a while before it looks, refuse good nonces now and then, and believe what it has seen before.
+        "Environment=PEBBLE_VA_NOSLEEP=1 PEBBLE_WFE_NONCEREJECT=0 PEBBLE_AUTHZREUSE=0\n",
+    )
+    run("systemctl", "daemon-reload")
+
+
 # Together.
 
 
@@ -335,6 +379,11 @@ def facts(lan: Lan, anchor: str, keys: Keys) -> dict[str, Any]:
     return {
         "nameserver": {"name": NAMESERVER, "addresses": nameserver},
         "updates": {"key_name": UPDATES, "key_secret": update_secret()},
+        "acme": {
+            "directory": f"https://{ACME}:{DIRECTORY_PORT}/dir",
+            "management": f"https://{ACME}:{MANAGEMENT_PORT}",
+            "unit": f"{ISSUING}.service",
+        },
         "resolver": str(lan.elsewhere),
         "trust_anchor": anchor,
         "reverse_zones": [zone.name for zone in zones(lan, NO_KEYS) if zone.name.endswith(".arpa")],
@@ -368,6 +417,7 @@ def main() -> None:
     anchor = configure_dns(lan, keys)
     configure_judges()
     configure_web(lan)
+    configure_acme(lan)
     configure_mail(lan, a_labels(given["relayed_domains"]))
     run("systemctl", "start", *JUDGES)
     run("systemctl", "restart", *UNITS)

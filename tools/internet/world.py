@@ -22,6 +22,8 @@ NAMESERVER = "ns.example"
 NAMESERVER_NUMBER = 201
 WEB = "web.example"
 WEB_NUMBER = 202
+ACME = "acme.example"
+ACME_NUMBER = 203
 SILENT_NUMBER = 250  # nobody has it
 
 FOREVER = 3600  # seconds that the zones above the tests' own may be kept
@@ -78,6 +80,12 @@ WELCOME = {"good.example": "127.0.9.2"}
 
 # Whoever else the tests write to or from, without a server of their own.
 ACQUAINTANCES = ("client.example", "outside.example", "partner.example", "friends.example")
+
+# What the server under test is also called in its own domain.
+OTHER_NAMES = ("imap", "smtp")
+
+# A customer's domain whose people use its own name for the server.
+CUSTOMER, CUSTOMER_NAMES = "example.net", ("mail",)
 
 # A blocklist under names that say how it behaves: what real ones answer to those who ask wrongly, and what is left of
 # a list that was given up.
@@ -224,11 +232,14 @@ def own_zone(lan: Lan, domain: str) -> Zone:
     zone = Zone(domain, signed=True, dynamic=True)
     zone.add("@", "MX", f"10 {lan.server_name}.")
     zone.add("@", "TXT", quoted("v=spf1 mx -all"))
+    ours: tuple[str, ...] = CUSTOMER_NAMES if domain == CUSTOMER else ()
     if lan.server_name.endswith(f".{domain}"):
         name = lan.server_name.removesuffix(f".{domain}")
-        zone.add(name, "A", str(lan.server))
-        zone.add(name, "AAAA", str(lan.server6))
         zone.add(name, "TXT", quoted("v=spf1 a -all"))
+        ours = (name, *OTHER_NAMES)
+    for owner in ours:
+        zone.add(owner, "A", str(lan.server))
+        zone.add(owner, "AAAA", str(lan.server6))
     return zone
 
 
@@ -318,6 +329,7 @@ def example_zone(lan: Lan) -> Zone:
     servers = {
         "ns": lan.both(NAMESERVER_NUMBER),
         "web": lan.both(WEB_NUMBER),
+        "acme": lan.both(ACME_NUMBER),
         "elsewhere": (str(lan.elsewhere), str(lan.elsewhere6)),
     }
     for owner, (address, address6) in servers.items():

@@ -20,6 +20,14 @@ CLIENT_SERVICES = ("submissions", "submission", "imaps", "imap", "pop3s", "pop3"
 _SPF = re.compile(r"v=spf1(?: [\x21-\x7e]+)*", re.IGNORECASE)
 _DMARC = re.compile(r"\s*v\s*=\s*DMARC1\s*;\s*p\s*=\s*(?:none|quarantine|reject)\s*(?:;[\x20-\x7e]*)?")
 _ADDRESS = re.compile(r"[a-z0-9.+_-]+@[^@\s]+", re.IGNORECASE)
+_LABEL = re.compile(r"[a-z0-9](?:[a-z0-9-]*[a-z0-9])?")
+_POLICY_ID = re.compile(r"[A-Za-z0-9]{1,32}")  # RFC 8461, 3.1
+FURTHER_NAMES = {
+    "mail": "the server, as its people call it",
+    "autoconfig": "where programs ask how to reach the server",
+    "autodiscover": "where Outlook asks how to reach the server",
+    "mta-sts": "where its policy on encryption is (MTA-STS)",
+}
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 
 
@@ -54,7 +62,8 @@ class Domain:
 @dataclass(frozen=True)
 class Site:
     """A mail server. `ports` has those on which it serves clients, by service; `key_digests` are SHA-256 of the public
-    keys that it shows on port 25, in hexadecimal; `dkim` the records of the keys, by domain."""
+    keys that it shows on port 25, in hexadecimal; `dkim` the records of the keys, by domain; `labels` what stands
+    before each domain in further names of the server; `mta_sts` the identifier of the policy of the domains."""
 
     hostname: str
     domains: Sequence[Domain] = ()
@@ -66,6 +75,8 @@ class Site:
     dmarc: str = "v=DMARC1; p=none"
     reports: str = ""
     authorities: Sequence[str] = ()
+    labels: Sequence[str] = ()
+    mta_sts: str = ""
     more: Sequence[Record] = ()
 
 
@@ -123,7 +134,20 @@ def of_domain(site: Site, domain: Domain) -> Iterator[Record]:
         report = f"v=TLSRPTv1; rua=mailto:{site.reports}"
         yield Record(name, f"_smtp._tls.{name}", "TXT", report, "who is told of failed encryption (TLS-RPT)")
         yield from consent(name, site.reports.rpartition("@")[2])
+    if site.mta_sts:
+        policy = f"v=STSv1; id={site.mta_sts}"
+        yield Record(name, f"_mta-sts.{name}", "TXT", policy, "that it has a policy on encryption (MTA-STS)")
+    yield from further_names(site, name)
     yield from services(site, name)
+
+
+def further_names(site: Site, domain: str) -> Iterator[Record]:
+    """Where the names of the server are that begin with a label and end with the domain."""
+    for label in site.labels:
+        name = f"{label}.{domain}"
+        for address in () if name == site.hostname else site.addresses:
+            kind = "AAAA" if ":" in address else "A"
+            yield Record(domain, name, kind, address, FURTHER_NAMES.get(label, "another name of the server"))
 
 
 def signatures(site: Site, domain: str, home: str) -> Iterator[Record]:
@@ -181,6 +205,12 @@ def read_site(domains: Sequence[object], given: Mapping[str, Any]) -> Site:
         "dmarc": read("dmarc", matching(_DMARC, "a DMARC record, such as v=DMARC1; p=none"), given["dmarc"]),
         "reports": given["reports"] and read("reports", matching(_ADDRESS, "an address"), given["reports"]),
         "authorities": [read(f"authorities[{n}]", text_of(domain_name), a) for n, a in enumerate(given["authorities"])],
+        "labels": [
+            read(f"labels[{n}]", matching(_LABEL, "what stands before a domain, such as mail"), each)
+            for n, each in enumerate(given["labels"])
+        ],
+        "mta_sts": given["mta_sts"]
+        and read("mta_sts", matching(_POLICY_ID, "an identifier of a policy"), given["mta_sts"]),
         "more": [read(f"more[{n}]", read_record, each) for n, each in enumerate(given["more"])],
     }
     if problems:

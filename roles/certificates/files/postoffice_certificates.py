@@ -54,6 +54,7 @@ class Service:
     name: str
     port: int
     certificate: Path
+    hostname: str  # whom the client asks for (SNI), for whom the certificate is to be good
 
 
 @dataclass(frozen=True)
@@ -76,8 +77,8 @@ Read = Callable[[bytes], Certificate]
 # What the ports serve
 
 
-def served(address: str, service: Service, name: str) -> bytes:
-    """The certificate that is served to somebody who asks for the server's name, in DER."""
+def served(address: str, service: Service) -> bytes:
+    """The certificate that is served to somebody who asks for the service's host name, in DER."""
     context = ssl.create_default_context()
     # Whether anybody trusts it is not the question.
     context.check_hostname = False
@@ -85,7 +86,7 @@ def served(address: str, service: Service, name: str) -> bytes:
     try:
         with socket.create_connection((address, service.port), SECONDS) as connection:
             begin(connection, PROTOCOLS[service.name])
-            with context.wrap_socket(connection, server_hostname=name) as secure:
+            with context.wrap_socket(connection, server_hostname=service.hostname) as secure:
                 found = secure.getpeercert(binary_form=True)
                 bid_farewell(secure, service.name)
     except (OSError, CheckError) as error:
@@ -192,23 +193,23 @@ class Finding:
     problem: str = ""
 
 
-def finding(service: Service, der: bytes, read: Read, now: datetime.datetime, days: int, name: str) -> Finding:
+def finding(service: Service, der: bytes, read: Read, now: datetime.datetime, days: int) -> Finding:
     """Compare what is served with the file."""
     certificate = read(der)
     left = (certificate.ends - now) // datetime.timedelta(days=1)
     kind = "the host's own" if certificate.is_own else f"issued by {certificate.issuer}"
     text = f"good until {certificate.ends:%Y-%m-%d}, {left} days, {kind}"
-    return Finding(service, text, "; ".join(problems(service, certificate, left, read, days, name)))
+    return Finding(service, text, "; ".join(problems(service, certificate, left, read, days)))
 
 
-def problems(service: Service, certificate: Certificate, left: int, read: Read, days: int, name: str) -> Iterator[str]:
+def problems(service: Service, certificate: Certificate, left: int, read: Read, days: int) -> Iterator[str]:
     try:
         if read(of_file(service.certificate)).digest != certificate.digest:
             yield f"another certificate is served than {service.certificate} has; reload what serves it"
     except CheckError as error:
         yield str(error)
     if not certificate.fits:
-        yield f"the certificate is not for {name}"
+        yield f"the certificate is not for {service.hostname}"
     if left < 0:
         yield f"the certificate has ended on {certificate.ends:%Y-%m-%d}"
     elif left < days:
@@ -216,22 +217,36 @@ def problems(service: Service, certificate: Certificate, left: int, read: Read, 
 
 
 def check(settings: Mapping[str, object], services: list[Service], now: datetime.datetime) -> Iterator[Finding]:
-    name, address, days = str(settings["hostname"]), str(settings["address"]), int(str(settings["days"]))
-    read = reader(name)
+    address, days = str(settings["address"]), int(str(settings["days"]))
     for service in services:
+        read = reader(service.hostname)
         try:
-            yield finding(service, served(address, service, name), read, now, days, name)
+            yield finding(service, served(address, service), read, now, days)
         except CheckError as error:
             yield Finding(service, "", str(error))
 
 
 def read_services(settings: Mapping[str, object]) -> list[Service]:
+    """Each port for the server's own name, and one of each daemon's for every further name."""
     served_there: Any = settings["served"]
-    return [
-        Service(name, int(port), Path(each["certificate"]))
-        for each in served_there
-        for name, port in sorted(each["ports"].items(), key=lambda pair: int(pair[1]))
+    named: Any = settings["named"]
+    groups = [sorted(each["ports"].items(), key=lambda pair: int(pair[1])) for each in served_there]
+    own = [
+        Service(name, int(port), Path(each["certificate"]), str(settings["hostname"]))
+        for each, ports in zip(served_there, groups, strict=True)
+        for name, port in ports
     ]
+    samples = [next((pair for pair in ports if PROTOCOLS[pair[0]] == TLS), ports[0]) for ports in groups if ports]
+    return own + [
+        Service(name, int(port), Path(each["certificate"]), each["names"][0])
+        for each in named
+        for name, port in samples
+    ]
+
+
+def line(service: Service, text: str, own: str) -> str:
+    of_other = "" if service.hostname == own else f"for {service.hostname}: "
+    return f"{service.port:5} {service.name:11} {of_other}{text}\n"
 
 
 def main(arguments: list[str]) -> int:
@@ -239,10 +254,8 @@ def main(arguments: list[str]) -> int:
     settings = json.loads(path.read_text(encoding="utf-8"))
     findings = list(check(settings, read_services(settings), datetime.datetime.now(datetime.UTC)))
     for each in findings:
-        if each.problem:
-            sys.stderr.write(f"{each.service.port:5} {each.service.name:11} {each.problem}\n")
-        else:
-            sys.stdout.write(f"{each.service.port:5} {each.service.name:11} {each.text}\n")
+        to = sys.stderr if each.problem else sys.stdout
+        to.write(line(each.service, each.problem or each.text, settings["hostname"]))
     return 1 if any(each.problem for each in findings) else 0
 
 

@@ -292,6 +292,8 @@ def check_configuration(settings: Mapping[str, Any]) -> Iterator[str]:
     yield from check_plugin_settings(configuration, (programs,))
     yield from check_listeners(configuration, protocols)
     yield from check_certificate(settings["certificate"], settings["certificate_key"])
+    for pair in settings["name_certificates"]:
+        yield from check_certificate(pair["certificate"], pair["key"])
     directory = settings["directory"]
     if directory["path"]:
         yield from check_directory(directory["path"], directory["queries"])

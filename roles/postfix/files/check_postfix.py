@@ -418,10 +418,24 @@ def check_certificates(settings: list[Setting], host: Host, findings: Findings) 
                     findings.add(setting.place, setting.name, f"{file} does not exist")
         elif setting.name == "smtpd_tls_chain_files" and all(host.is_there(file) for file in files):
             check_pair(setting, files[1:2] + files[2:], files[0], findings) if len(files) > 1 else None
+        elif setting.name == "tls_server_sni_maps":
+            check_name_certificates(setting, host, findings)
         elif setting.name.endswith("_cert_file") and files and host.is_there(files[0]):
             key_name = setting.name.replace("_cert_file", "_key_file")
             keys = [Path(other.value) for other in settings if other.name == key_name and other.value.startswith("/")]
             check_pair(setting, files, keys[0] if keys else files[0], findings)
+
+
+def check_name_certificates(setting: Setting, host: Host, findings: Findings) -> None:
+    """Each line of a table for names that clients ask for has a key, and certificates that belong to it."""
+    for table in split_list(setting.value):
+        path = Path(table.partition(":")[2])
+        if not path.is_absolute() or not path.is_file():
+            continue  # what cannot be opened is found when the tables are asked
+        for line in path.read_text(encoding="utf-8").splitlines():
+            name, *files = re.split(r"[\s,]+", line.strip())
+            if name and not name.startswith("#") and all(host.is_there(Path(file)) for file in files):
+                check_pair(setting, [Path(file) for file in files[1:]], Path(files[0]), findings)
 
 
 def check_pair(setting: Setting, certificates: list[Path], key: Path, findings: Findings) -> None:

@@ -47,6 +47,10 @@ def imaps(deployment: Deployment) -> socket.socket:
     return socket.create_connection(_pair(deployment, "imaps"), 30)
 
 
+def https(deployment: Deployment) -> socket.socket:
+    return socket.create_connection(_pair(deployment, "https"), 30)
+
+
 def _pair(deployment: Deployment, service: str) -> tuple[str, int]:
     endpoint = deployment.port(service)
     return endpoint.host, endpoint.port

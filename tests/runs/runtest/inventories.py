@@ -22,7 +22,7 @@ if header :is "Subject" "for the site" {
 
 # What a mail server can do without.
 SWITCHED = (
-    *("certificates", "clamav", "fail2ban", "learning", "mta_sts", "opendkim"),
+    *("autoconfig", "certificates", "clamav", "fail2ban", "learning", "mta_sts", "nginx", "opendkim"),
     *("opendmarc", "postgrey", "postsrsd", "spamassassin", "unbound"),
 )
 SWITCHED_OFF: dict[str, Any] = {f"{role}_enabled": False for role in SWITCHED}

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from postoffice_certificates import CheckError, Service, finding, main, of_file, reader
+from postoffice_certificates import CheckError, Service, finding, line, main, of_file, read_services, reader
 
 NAME = "mail.example.org"
 
@@ -43,8 +43,8 @@ def path(tmp_path: Path) -> Path:
 def judged(path: Path, before: datetime.timedelta, name: str = NAME, served: Path | None = None) -> str:
     """What is wrong so long before the end."""
     der = of_file(served or path)
-    service = Service("imaps", 993, path)
-    return finding(service, der, reader(name), reader(name)(der).ends - before, 14, name).problem
+    service = Service("imaps", 993, path, name)
+    return finding(service, der, reader(name), reader(name)(der).ends - before, 14).problem
 
 
 def test_days_are_counted_to_the_end(path: Path) -> None:
@@ -69,8 +69,8 @@ def test_another_one_is_told_apart(path: Path, tmp_path: Path) -> None:
 def test_one_that_nobody_trusts_is_told_and_no_failure(tmp_path: Path) -> None:
     path = made(tmp_path, organization="Post Office bootstrap")
     der = of_file(path)
-    service = Service("imaps", 993, path)
-    told = finding(service, der, reader(NAME), reader(NAME)(der).ends - datetime.timedelta(days=30), 14, NAME)
+    service = Service("imaps", 993, path, NAME)
+    told = finding(service, der, reader(NAME), reader(NAME)(der).ends - datetime.timedelta(days=30), 14)
     assert told.problem == ""
     assert told.text.endswith("30 days, the host's own")
 
@@ -116,6 +116,7 @@ def written(folder: Path, path: Path, ports: dict[str, int]) -> str:
         "address": "127.0.0.1",
         "days": 14,
         "served": [{"certificate": str(path), "ports": ports}],
+        "named": [],
     }
     (folder / "settings.json").write_text(json.dumps(settings))
     return str(folder / "settings.json")
@@ -128,6 +129,28 @@ def test_a_port_is_asked_as_a_client_asks(
     told = capsys.readouterr()
     assert told.out.split()[:3] == [str(port), "smtp", "good"]
     assert told.err == ""
+
+
+def test_of_each_daemon_one_port_is_asked_for_every_further_name(tmp_path: Path) -> None:
+    mail, other = tmp_path / "mail.pem", tmp_path / "other.pem"
+    settings = {
+        "hostname": NAME,
+        "served": [
+            {"certificate": str(mail), "ports": {"submissions": 465, "smtp": 25}},
+            {"certificate": str(mail), "ports": {"imap": 143}},
+        ],
+        "named": [{"names": ["mail.example.net", "imap.example.net"], "certificate": str(other)}],
+    }
+    services = read_services(settings)
+    assert services == [
+        Service("smtp", 25, mail, NAME),
+        Service("submissions", 465, mail, NAME),
+        Service("imap", 143, mail, NAME),
+        Service("submissions", 465, other, "mail.example.net"),
+        Service("imap", 143, other, "mail.example.net"),
+    ]
+    assert line(services[0], "good", NAME) == "   25 smtp        good\n"
+    assert line(services[3], "good", NAME) == "  465 submissions for mail.example.net: good\n"
 
 
 def test_nobody_who_answers_is_a_failure(path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -30,6 +30,8 @@ NOTHING: dict[str, Any] = {
     "dmarc": Site.dmarc,
     "reports": "",
     "authorities": [],
+    "labels": [],
+    "mta_sts": "",
     "more": [],
 }
 
@@ -113,6 +115,22 @@ def test_who_may_issue_certificates_is_said_of_the_server_alone() -> None:
     assert [(r.name, r.value) for r in wanted(site) if r.type == "CAA"] == [(HOST, '0 issue "letsencrypt.org"')]
 
 
+def test_further_names_of_the_server_are_said_of_every_domain_that_is_not_relayed() -> None:
+    domains = [ORG, Domain("example.net"), Domain("relayed.example", relayed=True)]
+    site = Site(HOST, domains, addresses=["192.0.2.25", "2001:db8::25"], labels=["mail", "mta-sts"], mta_sts="a1")
+    found = wanted(site)
+    assert values(site, "mail.example.net", "A") == values(site, "mta-sts.example.org", "A") == ["192.0.2.25"]
+    assert values(site, "mail.example.net", "AAAA") == ["2001:db8::25"]
+    # That of the server itself once.
+    assert [(record.type, record.purpose) for record in found if record.name == HOST][:2] == [
+        ("A", "where the server is"),
+        ("AAAA", "where the server is"),
+    ]
+    assert values(site, HOST, "A") == ["192.0.2.25"]
+    assert values(site, "_mta-sts.example.net", "TXT") == ["v=STSv1; id=a1"]
+    assert not [record for record in found if record.name.endswith(".relayed.example")]
+
+
 def test_more_records_belong_to_the_domain_that_has_their_name() -> None:
     more = [{"name": "WWW.example.org.", "type": "CNAME", "value": "web.example."}]
     site = read_site(["example.net", "example.org"], {**NOTHING, "addresses": ["192.0.2.25"], "more": more})
@@ -145,6 +163,8 @@ def test_names_are_written_as_in_the_dns() -> None:
         ([], {"key_digests": ["ab"]}, "key_digests[0]: 'ab' is not SHA-256 in hexadecimal"),
         ([], {"more": [{"name": "a.example"}]}, "more[0]: is not a mapping of name, type and value"),
         ([], {"authorities": ["letsencrypt"]}, "authorities[0]: 'letsencrypt' is not a domain"),
+        ([], {"labels": ["a.b"]}, "labels[0]: 'a.b' is not what stands before a domain, such as mail"),
+        ([], {"mta_sts": "a b"}, "mta_sts: 'a b' is not an identifier of a policy"),
     ],
 )
 def test_a_mistake_is_named_with_its_place(domains: list[object], given: dict[str, Any], said: str) -> None:
