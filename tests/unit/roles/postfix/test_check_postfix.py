@@ -299,6 +299,25 @@ def test_certificates_exist_and_can_be_read(tmp_path: Path) -> None:
     assert "cannot be read" in findings.lines[0]
 
 
+def test_certificates_for_further_names_exist_and_can_be_read(tmp_path: Path) -> None:
+    table, certificate, key = (tmp_path / name for name in ("table", "chain.pem", "key.pem"))
+    setting = Setting("tls_server_sni_maps", f"texthash:{table}", "main.cf:4")
+    findings = Findings()
+    check_postfix.check_certificates([setting], host(), findings)
+    assert findings.lines == []
+    table.write_text(f"# names\nmail.example.net {key}, {certificate}\n", encoding="ascii")
+    check_postfix.check_certificates([setting], host(before_installation=True), findings)
+    assert findings.lines == []
+    check_postfix.check_certificates([setting], host(), findings)
+    assert findings.lines == [f"main.cf:4: tls_server_sni_maps: {key} does not exist"]
+    for path in (certificate, key):
+        path.write_text("nonsense", encoding="ascii")
+    findings = Findings()
+    check_postfix.check_certificates([setting], host(), findings)
+    assert len(findings.lines) == 1
+    assert "cannot be read" in findings.lines[0]
+
+
 def test_before_installation_postfix_may_be_missing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(check_postfix, "POSTCONF", str(tmp_path / "postconf"))
     assert check_postfix.check(before_installation=True).lines == []
