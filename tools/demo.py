@@ -237,6 +237,7 @@ def farewell(server: Server) -> None:
     print(f"\n  IMAP    {ports['imaps']} (TLS), {ports['imap']} (STARTTLS)")
     print(f"  send    {ports['submissions']} (TLS), {ports['submission']} (STARTTLS)")
     print(f"  port 25 {ports['smtp']}   Sieve {ports['managesieve']}")
+    print(f"  page    https://{ports['https']}/, what its people read")
     print(f"  shell   {server.description['ssh']}")
     print("\nThe certificate is the server's own, so mail programs ask. All of this is in build/demo.json.")
     print("`make demo` again keeps it; `make demo-down` removes it.")
