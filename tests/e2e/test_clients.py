@@ -162,7 +162,9 @@ def test_what_is_too_large_is_not_read(deployment: Deployment) -> None:
     connection.close()
 
 
-def test_it_comes_back_by_itself(host: Shell, ask: Ask, deployment: Deployment) -> None:
+def test_systemd_is_told_to_start_it_again_and_gives_it_no_lasting_user(
+    host: Shell, ask: Ask, deployment: Deployment
+) -> None:
     for unit in ("postoffice-autoconfig.service", "nginx.service"):
         assert host.output("systemctl", "show", "--property=Restart", "--value", unit).strip() in (
             "always",

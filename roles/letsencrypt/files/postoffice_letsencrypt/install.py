@@ -6,10 +6,8 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 from postoffice_config_tree.errors import ConfigTreeError
 from postoffice_config_tree.posix import PosixHost
@@ -109,16 +107,8 @@ def place(wanted: Wanted, names: Iterable[str] | None) -> list[Put]:
     before = wanted.chain.read_text(encoding="ascii", errors="replace") if wanted.chain.exists() else None
     make_folder(wanted.chain.parent)
     write(wanted.chain, text)
-    flush(wanted.chain.parent)
+    PosixHost().sync([str(wanted.chain.parent)])
     return [Put(wanted, before)]
-
-
-def flush(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def watchers(paths: Iterable[str], host: PosixHost) -> list[str]:
